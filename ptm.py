@@ -1,0 +1,598 @@
+"""What do the Hub's records say? `PTM` and `Claim`, the vocabulary that every script shares.
+
+Reads `modelinfo.json` (one record a line, the Hub's own field names) a line at a time and turns each record
+into a `PTM` with its claims. Every metric of a model card becomes a `Claim` or a `Rejected` with the reason.
+
+    python ptm.py [FILE]      counts the claims in FILE and the reasons of those that could not be read
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+ROOT = Path(__file__).resolve().parent
+
+# ── Metrics and data sets: one vocabulary ─────────────────────────────────────────────────────────────────
+# Aliases are compared by letters and digits only, so `Top-1 Accuracy` and `top1_accuracy` meet.
+
+METRICS = {
+    "accuracy": "acc top1 top1accuracy top1acc acc1 accuracytop1 accuracyscore accuracytop1score",
+    "accuracy-top5": "top5 top5accuracy top5acc acc5 accuracytop5",
+    "accuracy-balanced": "balancedaccuracy",
+    "f1": "f1score fscore",
+    "precision": "precisionscore",
+    "recall": "recallscore",
+    "exact-match": "em exactmatch",
+    "roc-auc": "rocauc auc auroc",
+    "mean-iou": "meaniou miou",
+    "AP": "boxap cocoap",
+    "mAP": "map boxmap meanaverageprecision map5095 map595 map050095",
+    "AP50": "map50 map05 map0.5 boxap50 boxmap50",
+    "AP75": "map75 map075 boxap75 boxmap75",
+    "matthews-correlation": "matthewscorrelation mcc matthewscorrcoef",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "bleu": "bleuscore",
+    "sacrebleu": "",
+    "chrf": "",
+    "meteor": "",
+    "rouge": "",
+    "rouge1": "rogue1",
+    "rouge2": "rogue2",
+    "rougeL": "roguel",
+    "rougeLsum": "roguelsum",
+    "wer": "worderrorrate",
+    "cer": "charactererrorrate",
+    "ser": "sentenceerrorrate",
+    "ter": "translationeditrate",
+    "eer": "equalerrorrate",
+    "loss": "",
+    "perplexity": "ppl",
+}
+DATASETS = {
+    "imagenet-1k": "imagenet imagenet1k ilsvrcimagenet1k ilsvrc2012 imagenetilsvrc2012 imagenet2012 ilsvrc",
+    "emotion": "daiaiemotion dairaiemotion",
+    "coco": "coco2017 mscoco mscoco2017 coco2017val cocoval2017 cocodataset detectiondatasetscoco",
+}
+GENERIC_DATASETS = {
+    "imagefolder",
+    "image_folder",
+    "csv",
+    "json",
+    "text",
+    "custom",
+    "other",
+    "unknown",
+    "audiofolder",
+}
+SPLITS = {"val": "validation", "valid": "validation", "dev": "validation"}
+
+# (a, b): below a the number is a fraction, above b a percentage, between them nobody can tell. A share of 1
+# is 100 % or 1 %. Error rates may be small in percent: published records are about 1.3 % for WER
+# (LibriSpeech), under 1 % for CER and EER. BLEU and its kin are printed on a scale of 100 or of 1.
+SHARES = (1.0, 2.0)
+RATES = {"wer": (1.0, 2.0), "ser": (1.0, 2.0), "ter": (0.0, 1.0), "cer": (0.3, 2.0), "eer": (0.1, 1.0)}
+HUNDREDS = dict.fromkeys(
+    ["bleu", "sacrebleu", "chrf", "meteor", "rouge", "rouge1", "rouge2", "rougeL", "rougeLsum"], (0.0, 1.0)
+)
+CORRELATIONS = {"matthews-correlation", "pearson", "spearman"}
+UNBOUNDED = {"loss", "perplexity"}
+
+
+def _key(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+def _index(vocabulary: dict[str, str]) -> dict[str, str]:
+    return {_key(alias): name for name, aliases in vocabulary.items() for alias in [name, *aliases.split()]}
+
+
+_METRIC, _DATASET = _index(METRICS), _index(DATASETS)
+
+
+def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
+    """The vocabulary's word for a metric of type `stated` that the card calls `name`.
+
+    The name may refine the type (`accuracy` called "Top-5 Accuracy", `f1` called "F1 Macro"), as may
+    `average`, the argument of an F1. A metric outside the vocabulary keeps its own name in lower case.
+    """
+    found = _METRIC.get(_key(stated or "")) or _METRIC.get(_key(name or ""))
+    called = _METRIC.get(_key(name or ""))
+    if called and found and called.startswith(found + "-"):
+        found = called
+    words = f"{stated or ''} {name or ''} {average or ''}".casefold()
+    if (base := re.search(r"f1|f.?score|precision|recall", words)) and (
+        how := re.search(r"macro|micro|weighted", words)
+    ):
+        return f"{'f1' if base[0].startswith('f') else base[0]}-{how[0]}"
+    return found or (stated or name or "").strip().casefold() or None
+
+
+def dataset_name(stated: str | None, name: str | None = None) -> str | None:
+    """The vocabulary's word for a data set; a loader's name (`imagefolder`) yields to the name beside it."""
+    if name and (not stated or stated.casefold() in GENERIC_DATASETS):
+        return _DATASET.get(_key(name)) or name.strip()
+    return _DATASET.get(_key(stated or "")) or (stated or "").strip() or None
+
+
+def is_bounded(metric: str | None) -> bool:
+    """True for a metric that cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
+    return metric in CORRELATIONS or (
+        (metric in METRICS or bool(re.match(r"(f1|precision|recall)-|pass@\d", metric or "")))
+        and metric not in UNBOUNDED
+        and metric not in RATES
+    )
+
+
+def as_fraction(metric: str | None, number: float, percent: bool = False) -> tuple[float | None, str]:
+    """A stated number as a fraction, and its unit: `fraction`, `percent`, `ambiguous` or `none`.
+
+    `none` is a metric with no such scale (loss) or outside the vocabulary. Raises ValueError("out of range").
+    """
+    bounded = is_bounded(metric)
+    if not bounded and metric not in RATES:
+        return None, "none"
+    low, high = RATES.get(metric) or HUNDREDS.get(metric) or SHARES
+    size = abs(number)
+    if (number < 0 and metric not in CORRELATIONS) or (bounded and size > 100):
+        raise ValueError("out of range")
+    if percent or size > high:
+        # Decimal shift on the digits, not a division: 92.7 % is the same double as 0.927.
+        return float(f"{number!r}e-2") if "e" not in repr(number) else number / 100, "percent"
+    if size == 0 or size < low:
+        return number, "fraction"
+    return None, "ambiguous"
+
+
+# ── Claims ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A metric value that a model card states, in the vocabulary's words and in its own."""
+
+    task: str | None
+    dataset: str
+    dataset_stated: str
+    config: str | None
+    split: str | None
+    revision: str | None
+    metric: str | None  # None in .eval_results, which name a benchmark's task and no metric
+    metric_stated: str | None
+    value: int | float | str  # as stated
+    number: float  # the value as a number, in the unit as stated
+    error: float | None  # the term after ±
+    fraction: float | None  # 0.01 is a point; None where the unit is ambiguous or the metric unbounded
+    unit: str  # fraction, percent, ambiguous, none
+    verified: bool
+    source: str  # model-index or .eval_results
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A metric that could not be read as a claim: why, and what the card has there."""
+
+    reason: str
+    stated: str
+
+    @property
+    def kind(self) -> str:
+        return self.reason.split(":")[0]
+
+
+_NUMBER = re.compile(
+    r"\(?([+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d{1,3})?)\s*(%?)\s*(?:\(?\s*(?:±|\+/-|\+-)\s*([\d.,]*\d)\s*(%?)\s*\)?)?\)?"
+)
+
+
+def _decimal(text: str, bounded: bool) -> float:
+    """A number with a decimal point or comma; ValueError if `1,234` could be either of two numbers."""
+    body = text.lstrip("+-")
+    if "," in body and "." in body:  # the last one is the decimal sign, the other groups thousands
+        group = "," if body.rfind(".") > body.rfind(",") else "."
+        if not re.match(rf"\d{{1,3}}(\{group}\d{{3}})+(?!\d|\{group})", body):
+            raise ValueError("not a number")
+        text = text.replace(group, "")
+    elif re.fullmatch(r"[1-9]\d{0,2},\d{3}", body) and not bounded:
+        raise ValueError("ambiguous number")
+    return float(text.replace(",", "."))
+
+
+def read_value(value: object, metric: str | None) -> tuple[float, float | None, bool]:
+    """A stated value as (number, error term or None, written with %). ValueError says why it is not one."""
+    if value is None or value == "" or value == []:
+        raise ValueError("no value")
+    error, percent = None, False
+    try:
+        if isinstance(value, str):
+            if value.strip().casefold() in ("nan", "inf", "-inf", "+inf"):
+                value = float(value)
+            elif found := _NUMBER.fullmatch(value.strip()):
+                bounded = is_bounded(metric)
+                percent = bool(found[2] or found[4])
+                error = _decimal(found[3], bounded) if found[3] else None
+                value = _decimal(found[1], bounded)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError("not a number")
+        number = float(value)
+    except OverflowError:
+        raise ValueError("out of range") from None
+    except ValueError as why:
+        kind = str(why) if str(why).startswith("ambiguous") else "not a number"
+        raise ValueError(f"{kind}: {_text(value, 40)}") from None
+    if math.isnan(number):
+        raise ValueError("NaN")
+    if math.isinf(number):
+        raise ValueError("out of range")
+    return number, error, percent
+
+
+def _text(value: object, length: int = 200) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        text = repr(type(value))
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _str(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _dict(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(value: object) -> list:
+    """A list as it is, one object as a list of one, anything else as nothing."""
+    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+
+
+def _claim(result: dict, metric: object) -> Claim | Rejected:
+    """One entry of a result's `metrics`. Reads `dataset`, `task` and the verification beside it."""
+    if not isinstance(metric, dict):
+        return Rejected(f"metric is not an object: {_text(metric, 40)}", _text(metric))
+    data, task = _dict(result.get("dataset")), _dict(result.get("task"))
+    arguments = data.get("args")
+    settings = _dict(metric.get("args")) or _dict(metric.get("config"))
+    kind, name = _str(metric.get("type")), _str(metric.get("name"))
+    return _checked(
+        metric=metric_name(kind, name, _str(settings.get("average"))),
+        stated=metric,
+        value=metric.get("value"),
+        metric_stated=kind or name,
+        task=_str(task.get("type")) or _str(task.get("name")),
+        dataset=dataset_name(_str(data.get("type")), _str(data.get("name"))),
+        dataset_stated=_str(data.get("type")) or _str(data.get("name")),
+        config=_str(data.get("config")) or _str(arguments) or _str(_dict(arguments).get("config")),
+        split=_str(data.get("split")) or _str(_dict(arguments).get("split")),
+        revision=_str(data.get("revision")),
+        verified=bool(metric.get("verified") or metric.get("verifyToken")),
+        source="model-index",
+    )
+
+
+def _checked(stated: object, value: object, **fields) -> Claim | Rejected:
+    """A claim, if it names a metric and a data set and its value is a number that the metric can take."""
+    if fields["dataset"] is None:
+        return Rejected("no dataset", _text(stated))
+    if fields["metric"] is None and fields["source"] == "model-index":
+        return Rejected("no metric", _text(stated))
+    if fields["dataset"] == "coco" and fields["metric"] == "mAP":
+        fields["metric"] = "AP"  # mean average precision over 0.50:0.95 is COCO's AP
+    if fields["split"]:
+        fields["split"] = SPLITS.get(fields["split"].casefold(), fields["split"])
+    try:
+        number, error, percent = read_value(value, fields["metric"])
+        fraction, unit = as_fraction(fields["metric"], number, percent)
+    except ValueError as why:
+        return Rejected(str(why), _text(stated))
+    return Claim(value=value, number=number, error=error, fraction=fraction, unit=unit, **fields)
+
+
+def _model_index(index: object) -> Iterator[Claim | Rejected]:
+    if not isinstance(index, (list, dict)):
+        yield Rejected("model-index is not a list", _text(index))
+    for entry in _listed(index):
+        results = _dict(entry).get("results")
+        if not _listed(results):
+            yield Rejected("no results", _text(entry))
+        for result in _listed(results):
+            metrics = _dict(result).get("metrics")
+            if not _listed(metrics):
+                yield Rejected("no metrics", _text(result))
+            for metric in _listed(metrics):
+                yield _claim(result, metric)
+
+
+def _eval_results(entries: object) -> Iterator[Claim | Rejected]:
+    """The Hub's `evalResults`: the repository's `.eval_results/*.yaml`, each with its data or its error."""
+    for entry in _listed(entries) or [entries]:
+        if not isinstance(entry, dict) or "error" in entry:
+            yield Rejected(
+                f"invalid .eval_results file: {_text(_dict(entry).get('error'), 80)}", _text(entry)
+            )
+            continue
+        data = _dict(entry.get("data", entry))
+        dataset = _dict(data.get("dataset"))
+        yield _checked(
+            metric=None,
+            stated=data,
+            value=data.get("value"),
+            metric_stated=None,
+            task=None,
+            dataset=dataset_name(_str(dataset.get("id"))),
+            dataset_stated=_str(dataset.get("id")),
+            config=_str(dataset.get("task_id")),
+            split=None,
+            revision=_str(dataset.get("revision")),
+            verified=bool(entry.get("verified") or data.get("verifyToken")),
+            source=".eval_results",
+        )
+
+
+# ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class PTM:
+    """A pre-trained model as its Hub record tells it. None is what the record does not say."""
+
+    id: str
+    author: str | None
+    sha: str | None
+    task: str | None
+    library: str | None
+    downloads: int | None  # of the last 30 days
+    likes: int | None
+    licence: str | None
+    tags: tuple[str, ...]
+    created: str | None  # ISO 8601, as the Hub writes it
+    modified: str | None
+    gated: str | None  # auto or manual, None for a model that anyone may have
+    disabled: bool
+    has_card: bool | None  # None where the record was fetched without card data
+    claims: tuple[Claim, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    @classmethod
+    def from_record(cls, record: dict) -> "PTM":
+        """A PTM from one record of the Hub's API. Raises ValueError only for a record without an id."""
+        name = record.get("id") or record.get("modelId")
+        if not isinstance(name, str) or not name:
+            raise ValueError("a record without an id")
+        get = record.get
+        card = get("cardData")
+        card = card if isinstance(card, dict) else {}
+        tags = get("tags")
+        tags = tuple(t for t in tags if isinstance(t, str)) if isinstance(tags, list) else ()
+        author, slash, _ = name.partition("/")
+        gated = get("gated")
+        downloads, likes = get("downloads"), get("likes")
+        index, results = card.get("model-index") or get("model-index"), get("evalResults")
+        found = [*(_model_index(index) if index else ()), *(_eval_results(results) if results else ())]
+        return cls(
+            name,
+            _str(get("author")) or (author if slash else None),
+            _str(get("sha")),
+            _str(get("pipeline_tag")),
+            _str(get("library_name")),
+            downloads if type(downloads) is int else None,
+            likes if type(likes) is int else None,
+            next((t[8:] for t in tags if t.startswith("license:")), None) or _str(card.get("license")),
+            tags,
+            _str(get("createdAt")),
+            _str(get("lastModified")),
+            gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
+            get("disabled") is True,
+            bool(card) if "cardData" in record else None,
+            tuple(c for c in found if type(c) is Claim) if found else (),
+            tuple(c for c in found if type(c) is Rejected) if found else (),
+        )
+
+    @classmethod
+    def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
+        """Every model of a file of records, one at a time; what `records` cannot read it reports."""
+        return map(cls.from_record, records(path))
+
+    def tagged(self, prefix: str) -> list[str]:
+        """What follows `prefix` in the tags that have it: `tagged("dataset:")`, `tagged("base_model:")`."""
+        return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
+
+
+# ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Problem(Exception):
+    """Bad input or a file that cannot be had: one line that says what, where, and what to do. Exit code 2."""
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a script's `main`: a Problem becomes one line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        sys.exit(main())
+    except Problem as problem:
+        line = " ".join(str(problem).split())
+        print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def shown(path: Path) -> str:
+    """A path as messages show it: relative to the project where it lies inside."""
+    path = Path(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+@contextmanager
+def atomic(path: Path, mode: str = "w"):
+    """A file to write that takes `path`'s place only when all of it is on disk."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as why:
+        raise Problem(
+            f"cannot write {shown(path)}: {why.strerror or why}; free the disk or choose another path"
+        ) from why
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON indented, keys sorted, without NaN, in one piece."""
+    with atomic(path) as file:
+        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path, kind: type, what: str = "") -> object:
+    """The value in a JSON file, of `kind` dict or list; a Problem names a file that holds no such thing."""
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except OSError as why:
+        raise Problem(f"cannot read {shown(path)}: {why.strerror or why}. {what}") from why
+    except (ValueError, RecursionError) as why:
+        raise Problem(f"{shown(path)} is not whole JSON ({why}). {what}") from why
+    if not isinstance(value, kind):
+        words = {dict: "an object", list: "an array"}
+        raise Problem(f"{shown(path)} must hold {words[kind]}, not {type(value).__name__}. {what}")
+    return value
+
+
+def write_records(path: Path, lines: Iterable[bytes]) -> int:
+    """Writes a JSON array, one record a line, from encoded records; returns how many."""
+    count = 0
+    with atomic(path, "wb") as file:
+        file.write(b"[")
+        for line in lines:
+            file.write(b",\n" if count else b"\n")
+            file.write(line)
+            count += 1
+        file.write(b"\n]\n")
+    return count
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def parse(line: bytes) -> dict:
+    """One record. What orjson refuses but Python reads (NaN, lone surrogates) is read all the same."""
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError(f"a record must be an object, not {type(record).__name__}")
+    if not isinstance(record.get("id") or record.get("modelId"), str):
+        raise ValueError("a record without an id")
+    return record
+
+
+def records(path: Path, report: Callable[[str], None] = _report) -> Iterator[dict]:
+    """The Hub records in a file: an array with one record a line (streamed), a record a line without the
+    brackets (streamed), any other JSON array (read whole); plain or gzipped.
+
+    A broken line is reported with its number and the rest is read. Raises Problem for a file that is missing,
+    empty, not records at all, or cut off before its closing bracket (after what could be read of it).
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else open(path, "rb", buffering=1 << 20) as file:
+            first = file.readline(1 << 20).strip()
+            if not first:
+                raise Problem(f"{shown(path)} is empty; refresh it with modelinfo.py, or give another file")
+            second = file.readline(1 << 30).strip() if first == b"[" else b""
+            file.seek(0)
+            if (first[:1] == b"[" and first != b"[") or second == b"{":
+                yield from _whole(file.read(), path, report)
+            elif first[:1] in b"[{":
+                yield from _lines(file, path, report, closed=first != b"[")
+            else:
+                raise Problem(f"{shown(path)} must hold a JSON array of records, one a line")
+    except (OSError, EOFError) as why:
+        reason = getattr(why, "strerror", None) or why
+        raise Problem(f"cannot read {shown(path)}: {reason}; refresh it with modelinfo.py") from why
+
+
+def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[dict]:
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as why:
+        raise Problem(f"{shown(path)} is not whole JSON ({why}); refresh it with modelinfo.py") from why
+    for number, value in enumerate(values, 1):
+        if isinstance(value, dict) and isinstance(value.get("id") or value.get("modelId"), str):
+            yield value
+        else:
+            report(f"{shown(path)}, record {number}: left out: not an object with an id")
+
+
+def _lines(file, path: Path, report: Callable[[str], None], closed: bool) -> Iterator[dict]:
+    for number, line in enumerate(file, 1):
+        line = line.strip().rstrip(b",")
+        if line in (b"", b"["):
+            continue
+        if line == b"]":
+            closed = True
+            continue
+        try:
+            record = parse(line)
+        except (ValueError, RecursionError) as why:
+            report(f"{shown(path)}, line {number}: left out: {why}")
+            continue
+        yield record
+    if not closed:
+        raise Problem(
+            f"{shown(path)} is cut off: its closing bracket is missing; refresh it with modelinfo.py"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Counts the claims in a file of Hub records.")
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="default: modelinfo.json"
+    )
+    args = parser.parse_args()
+    counts, reasons, units = collections.Counter(), collections.Counter(), collections.Counter()
+    for model in PTM.load(args.file):
+        counts["models"] += 1
+        counts["models with a claim"] += bool(model.claims)
+        counts["claims"] += len(model.claims)
+        counts["rejected"] += len(model.rejected)
+        units.update(claim.unit for claim in model.claims)
+        reasons.update(rejected.kind for rejected in model.rejected)
+    for title, counter in (("", counts), ("unit of the claims", units), ("rejected because", reasons)):
+        print(
+            *([f"{title}:"] if title else []),
+            *(f"{n:>9,}  {name}" for name, n in counter.most_common()),
+            sep="\n",
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
