@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
@@ -24,81 +25,19 @@ import orjson
 ROOT = Path(__file__).resolve().parent
 
 # ── Metrics and data sets: one vocabulary ─────────────────────────────────────────────────────────────────
-# Aliases are compared by letters and digits only, so `Top-1 Accuracy` and `top1_accuracy` meet.
 
-METRICS = {
-    "accuracy": "acc top1 top1accuracy top1acc acc1 accuracytop1 accuracyscore accuracytop1score",
-    "accuracy-top5": "top5 top5accuracy top5acc acc5 accuracytop5",
-    "accuracy-balanced": "balancedaccuracy",
-    "f1": "f1score fscore",
-    "precision": "precisionscore",
-    "recall": "recallscore",
-    "exact-match": "em exactmatch",
-    "roc-auc": "rocauc auc auroc",
-    "mean-iou": "meaniou miou",
-    "AP": "boxap cocoap",
-    "mAP": "map boxmap meanaverageprecision map5095 map595 map050095",
-    "AP50": "map50 map05 map0.5 boxap50 boxmap50",
-    "AP75": "map75 map075 boxap75 boxmap75",
-    "matthews-correlation": "matthewscorrelation mcc matthewscorrcoef",
-    "pearson": "pearsonr",
-    "spearman": "spearmanr",
-    "bleu": "bleuscore",
-    "sacrebleu": "",
-    "chrf": "",
-    "meteor": "",
-    "rouge": "",
-    "rouge1": "rogue1",
-    "rouge2": "rogue2",
-    "rougeL": "roguel",
-    "rougeLsum": "roguelsum",
-    "wer": "worderrorrate",
-    "cer": "charactererrorrate",
-    "ser": "sentenceerrorrate",
-    "ter": "translationeditrate",
-    "eer": "equalerrorrate",
-    "loss": "",
-    "perplexity": "ppl",
-}
-DATASETS = {
-    "imagenet-1k": "imagenet imagenet1k ilsvrcimagenet1k ilsvrc2012 imagenetilsvrc2012 imagenet2012 ilsvrc",
-    "emotion": "daiaiemotion dairaiemotion",
-    "coco": "coco2017 mscoco mscoco2017 coco2017val cocoval2017 cocodataset detectiondatasetscoco",
-}
-GENERIC_DATASETS = {
-    "imagefolder",
-    "image_folder",
-    "csv",
-    "json",
-    "text",
-    "custom",
-    "other",
-    "unknown",
-    "audiofolder",
-}
-SPLITS = {"val": "validation", "valid": "validation", "dev": "validation"}
-
-# (a, b): below a the number is a fraction, above b a percentage, between them nobody can tell. A share of 1
-# is 100 % or 1 %. Error rates may be small in percent: published records are about 1.3 % for WER
-# (LibriSpeech), under 1 % for CER and EER. BLEU and its kin are printed on a scale of 100 or of 1.
-SHARES = (1.0, 2.0)
-RATES = {"wer": (1.0, 2.0), "ser": (1.0, 2.0), "ter": (0.0, 1.0), "cer": (0.3, 2.0), "eer": (0.1, 1.0)}
-HUNDREDS = dict.fromkeys(
-    ["bleu", "sacrebleu", "chrf", "meteor", "rouge", "rouge1", "rouge2", "rougeL", "rougeLsum"], (0.0, 1.0)
-)
-CORRELATIONS = {"matthews-correlation", "pearson", "spearman"}
-UNBOUNDED = {"loss", "perplexity"}
+VOCABULARY = json.loads((ROOT / "assets" / "data" / "vocabulary.json").read_text(encoding="utf-8"))
 
 
 def _key(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
-def _index(vocabulary: dict[str, str]) -> dict[str, str]:
-    return {_key(alias): name for name, aliases in vocabulary.items() for alias in [name, *aliases.split()]}
+def _index(words: dict[str, list[str]]) -> dict[str, str]:
+    return {_key(alias): name for name, aliases in words.items() for alias in [name, *aliases]}
 
 
-_METRIC, _DATASET = _index(METRICS), _index(DATASETS)
+_METRIC, _DATASET = _index(VOCABULARY["metrics"]), _index(VOCABULARY["datasets"])
 
 
 def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
@@ -121,18 +60,15 @@ def metric_name(stated: str | None, name: str | None = None, average: str | None
 
 def dataset_name(stated: str | None, name: str | None = None) -> str | None:
     """The vocabulary's word for a data set; a loader's name (`imagefolder`) yields to the name beside it."""
-    if name and (not stated or stated.casefold() in GENERIC_DATASETS):
+    if name and (not stated or stated.casefold() in VOCABULARY["loaders"]):
         return _DATASET.get(_key(name)) or name.strip()
     return _DATASET.get(_key(stated or "")) or (stated or "").strip() or None
 
 
 def is_bounded(metric: str | None) -> bool:
     """True for a metric that cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
-    return metric in CORRELATIONS or (
-        (metric in METRICS or bool(re.match(r"(f1|precision|recall)-|pass@\d", metric or "")))
-        and metric not in UNBOUNDED
-        and metric not in RATES
-    )
+    known = metric in VOCABULARY["metrics"] or re.match(r"(f1|precision|recall)-|pass@\d", metric or "")
+    return bool(known) and metric not in VOCABULARY["unbounded"] and metric not in VOCABULARY["error_rates"]
 
 
 def as_fraction(metric: str | None, number: float, percent: bool = False) -> tuple[float | None, str]:
@@ -141,15 +77,14 @@ def as_fraction(metric: str | None, number: float, percent: bool = False) -> tup
     `none` is a metric with no such scale (loss) or outside the vocabulary. Raises ValueError("out of range").
     """
     bounded = is_bounded(metric)
-    if not bounded and metric not in RATES:
+    if not bounded and metric not in VOCABULARY["error_rates"]:
         return None, "none"
-    low, high = RATES.get(metric) or HUNDREDS.get(metric) or SHARES
+    low, high = VOCABULARY["undecidable"].get(metric) or VOCABULARY["undecidable"]["*"]
     size = abs(number)
-    if (number < 0 and metric not in CORRELATIONS) or (bounded and size > 100):
+    if (number < 0 and metric not in VOCABULARY["correlations"]) or (bounded and size > 100):
         raise ValueError("out of range")
     if percent or size > high:
-        # Decimal shift on the digits, not a division: 92.7 % is the same double as 0.927.
-        return float(f"{number!r}e-2") if "e" not in repr(number) else number / 100, "percent"
+        return float(Decimal(repr(number)) / 100), "percent"  # in decimal, so that 92.7 % is 0.927
     if size == 0 or size < low:
         return number, "fraction"
     return None, "ambiguous"
@@ -292,7 +227,7 @@ def _checked(stated: object, value: object, **fields) -> Claim | Rejected:
     if fields["dataset"] == "coco" and fields["metric"] == "mAP":
         fields["metric"] = "AP"  # mean average precision over 0.50:0.95 is COCO's AP
     if fields["split"]:
-        fields["split"] = SPLITS.get(fields["split"].casefold(), fields["split"])
+        fields["split"] = VOCABULARY["splits"].get(fields["split"].casefold(), fields["split"])
     try:
         number, error, percent = read_value(value, fields["metric"])
         fraction, unit = as_fraction(fields["metric"], number, percent)

@@ -1,0 +1,340 @@
+"""How many models are off? Compares claims with measurements and draws the study's headline figure.
+
+Reads `modelinfo.json` (claims) and `reproducibility/results.json` (measurements, from results.py); writes
+`assets/data/err.json`, `err.png` with its copy in `assets/figures/`, and `assets/figures/discrepancies.png`.
+
+    python err.py
+"""
+
+import argparse
+import math
+from collections import Counter
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from ptm import PTM, ROOT, Problem, atomic, read_json, run, shown, write_json
+
+# The metric that a task's headline compares: top-1 accuracy, accuracy, mAP over IoU 0.50:0.95.
+HEADLINE = {"object-detection": "AP", "image-classification": "accuracy", "sentiment-analysis": "accuracy"}
+COLOURS = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+]  # Okabe and Ito, colour-blind safe
+
+
+def points(claimed: float, measured: float) -> Decimal:
+    """Measured minus claimed in points (0.01), exact to ten decimals of a point.
+
+    Both are taken as the decimals they print as: the subtraction of doubles would make 0.941 - 0.931 more
+    than 0.01, by an error in the seventeenth digit.
+    """
+    return round((Decimal(repr(measured)) - Decimal(repr(claimed))) * 100, 10)
+
+
+def wilson(k: int, n: int) -> list[float] | None:
+    """95 % Wilson interval for the share k of n; None for n = 0."""
+    from scipy.stats import binomtest
+
+    return [float(end) for end in binomtest(k, n).proportion_ci(0.95, method="wilson")] if n else None
+
+
+def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
+    """Every claim of one model that one row can answer, and the reason if none: (comparisons, reason)."""
+    if row.get("error"):
+        return [], row["error"] if not row.get("stage") else f"failed ({row['stage']})"
+    if (row.get("settings") or {}).get("limit"):
+        return [], "measured on a part of the data set only"
+    here = [claim for claim in claims if claim["dataset"] == row["dataset"]]
+    answered = [claim for claim in here if claim["metric"] in row["metrics"]]
+    readable = [claim for claim in answered if claim["fraction"] is not None]
+    if not readable:
+        reasons = {"no claim": claims, "no claim on this data set": here, "claim on another metric": answered}
+        return [], next((why for why, found in reasons.items() if not found), "ambiguous claim")
+    found = []
+    for claim in readable:
+        measured = row["metrics"][claim["metric"]]
+        found.append(
+            {
+                "model": row["model"],
+                "revision": row.get("revision"),
+                "metric": claim["metric"],
+                "claimed": claim["fraction"],
+                "claimed_as": claim["value"],
+                "claimed_split": claim["split"],
+                "measured": measured,
+                "measured_split": row["split"],
+                "discrepancy": float(points(claim["fraction"], measured)),
+                "headline": False,
+            }
+        )
+    # One comparison a model is counted: the headline metric, on the claim's own split if there is a choice.
+    headline = [one for one in found if one["metric"] == HEADLINE[row["task"]]]
+    headline.sort(key=lambda one: {row["split"]: 0, None: 1}.get(one["claimed_split"], 2))
+    if headline:
+        headline[0]["headline"] = True
+        return found, None
+    return found, "claim on another metric"
+
+
+def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, threshold: Decimal) -> dict:
+    """One task of one series: k of n models off by more than `threshold` points, and who was left out.
+
+    `unnamed` holds differences published without their models; each stands for one measured model, so as
+    many of the rows without a claim are taken as counted.
+    """
+    left_out, models, counted = Counter(), [], {}
+    for row in rows:
+        found, reason = comparisons(row, row["claims"] if "claims" in row else claims.get(row["model"], []))
+        models += found
+        counted[row["model"]] = counted.get(row["model"]) or reason is None
+        if reason:
+            left_out[reason] += 1
+    for value in unnamed["values"] if unnamed else ():
+        models.append(
+            {
+                "model": None,
+                "metric": unnamed["metric"],
+                "discrepancy": float(points(0, value)),
+                "headline": True,
+            }
+        )
+        left_out["no claim"] -= 1
+    seen = set()
+    for one in models:  # a model measured on two splits counts once
+        one["headline"] = one["headline"] and (one["model"] is None or one["model"] not in seen)
+        seen |= {one["model"]} if one["headline"] else set()
+        one["off"] = abs(Decimal(repr(one["discrepancy"]))) > threshold
+    headline = [one for one in models if one["headline"]]
+    k, n = sum(one["off"] for one in headline), len(headline)
+    return {
+        "k": k,
+        "n": n,
+        "fraction": k / n if n else None,
+        "interval": wilson(k, n),
+        "left_out": {reason: count for reason, count in sorted(left_out.items()) if count > 0},
+        "models": sorted(models, key=lambda one: (str(one["model"]), one["metric"], one["discrepancy"])),
+        **({"note": unnamed["note"]} if unnamed else {}),
+    }
+
+
+def compare(results: dict, claims: dict, published: dict, threshold: Decimal) -> list[dict]:
+    """One series for every pair of source and protocol, with a summary of each of its tasks."""
+    found = []
+    for source, protocol in sorted({(row["source"], row["protocol"]) for row in results["rows"]}):
+        series = {"source": source, "protocol": protocol, "tasks": {}}
+        chosen = [row for row in results["rows"] if (row["source"], row["protocol"]) == (source, protocol)]
+        series["measured"] = max(str(row.get("measured_at") or "")[:10] for row in chosen)
+        for task in HEADLINE:
+            rows = [row for row in chosen if row["task"] == task]
+            unnamed = next(
+                (
+                    one
+                    for one in results["discrepancies"]
+                    if (one["task"], one["source"], one["protocol"]) == (task, source, protocol)
+                ),
+                None,
+            )
+            if rows or unnamed:
+                series["tasks"][task] = summary(task, rows, unnamed, claims, threshold)
+                if source == "study-2022":
+                    series["tasks"][task]["published"] = published["off_by_more_than_1_percent"].get(task)
+        found.append(series)
+    return found
+
+
+# ── Figures ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def named(series: dict) -> str:
+    return f"{series['source']}, protocol {series['protocol']}, measured {series['measured']}"
+
+
+def plot_fractions(ax, found: list[dict], threshold: Decimal) -> None:
+    """One bar a task and series: the share of models off, with k/n and the Wilson interval."""
+    tasks = [task for task in HEADLINE if any(task in series["tasks"] for series in found)]
+    width = 0.8 / max(len(found), 1)
+    for i, series in enumerate(found):
+        for x, task in enumerate(tasks):
+            one = series["tasks"].get(task)
+            if not one or not one["n"]:
+                continue
+            at = x + (i - (len(found) - 1) / 2) * width
+            height, (low, high) = 100 * one["fraction"], (100 * end for end in one["interval"])
+            ax.bar(at, height, width * 0.7, color=COLOURS[i % 6], label=None)
+            ax.errorbar(
+                at,
+                height,
+                [[max(0, height - low)], [max(0, high - height)]],
+                color="black",
+                capsize=4,
+                lw=1.2,
+            )
+            ax.annotate(
+                f"{one['k']}/{one['n']}",
+                (at + width * 0.04, max(height, high)),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=12,
+                fontweight="bold",
+            )
+        ax.bar(0, 0, color=COLOURS[i % 6], label=named(series))
+    ax.set_xticks(range(len(tasks)), [task.replace("-", " ") for task in tasks], fontsize=11)
+    ax.set_ylim(0, 112)
+    ax.set_yticks(range(0, 101, 20))
+    ax.set_ylabel(f"models off by more than {threshold.normalize():f} point{'s' * (threshold != 1)} (%)")
+    ax.set_title(
+        "Models that miss their card's claim (whiskers: 95 % Wilson interval)", loc="left", fontsize=13
+    )
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=10, frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def plot_discrepancies(ax, found: list[dict], threshold: Decimal) -> None:
+    """One dot a model: measured minus claimed, in points; one row a task and series."""
+    import numpy
+
+    rows = [(i, s, t) for t in HEADLINE for i, s in enumerate(found) if s["tasks"].get(t, {}).get("n")]
+    ax.axvspan(
+        -threshold, threshold, color="#DDDDDD", zorder=0, label=f"within {threshold.normalize():f} point"
+    )
+    ax.axvline(0, color="black", lw=0.8, zorder=1)
+    for y, (i, series, task) in enumerate(reversed(rows)):
+        for unnamed in (False, True):
+            values = sorted(
+                one["discrepancy"]
+                for one in series["tasks"][task]["models"]
+                if one["headline"] and (one["model"] is None) == unnamed
+            )
+            spread = numpy.random.default_rng(0).permutation(numpy.linspace(-0.25, 0.25, len(values)))
+            ax.scatter(
+                values,
+                y + (spread if len(values) > 8 else 0 * spread),
+                s=26,
+                zorder=2,
+                linewidths=1.0,
+                edgecolors=COLOURS[i % 6],
+                facecolors="none" if unnamed else COLOURS[i % 6],
+                label="absolute difference, sign not published" if unnamed and values else None,
+            )
+    ax.set_yticks(
+        range(len(rows)),
+        [
+            f"{task.replace('-', ' ')}, {s['tasks'][task]['n']} models\n{s['source']}, {s['protocol']}"
+            for _, s, task in reversed(rows)
+        ],
+    )
+    ax.set_ylim(-0.6, max(len(rows), 1) - 0.4)
+    ax.set_xscale("symlog", linthresh=2, linscale=1.5)
+    ticks = [-100, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 100]
+    ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    largest = max([5.0] + [abs(o["discrepancy"]) for _, s, t in rows for o in s["tasks"][t]["models"]])
+    lowest = min([-5.0] + [o["discrepancy"] for _, s, t in rows for o in s["tasks"][t]["models"]])
+    ax.set_xlim(1.3 * lowest, 1.3 * largest)
+    ax.set_xlabel("measured minus claimed, points (0.01 of accuracy or mAP; logarithmic beyond ±2)")
+    when = ", ".join(sorted({series["measured"] for series in found}))
+    ax.set_title(f"How far each model is from its claim (measured {when})", loc="left", fontsize=13)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=10, frameon=False, ncols=2)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def draw(path: Path, plot, *data) -> None:
+    """Saves one figure as PNG, in one piece."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
+    plot(figure.add_subplot(), *data)
+    with atomic(path, "wb") as file:
+        figure.savefig(file, format="png")
+
+
+def checked(results: dict, path: Path) -> dict:
+    """The results, if every row has what a comparison needs; a Problem names the first that has not."""
+    remedy = "write it again with: python reproducibility/results.py"
+    fields = {"model": str, "task": str, "dataset": str, "split": str, "source": str, "protocol": str}
+    for part in ("rows", "discrepancies"):
+        if not isinstance(results.get(part), list):
+            raise Problem(f"{shown(path)} has no list {part!r}; {remedy}")
+    for i, row in enumerate(results["rows"], 1):
+        row = row if isinstance(row, dict) else {}
+        if wrong := [name for name, kind in fields.items() if not isinstance(row.get(name), kind)]:
+            raise Problem(f"{shown(path)}, row {i}: {wrong[0]!r} is missing or no text; {remedy}")
+        numbers = row.get("metrics") if isinstance(row.get("metrics"), dict) else {"metrics": None}
+        for name, value in () if row.get("error") else numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise Problem(f"{shown(path)}, row {i} ({row['model']}): {name!r} is not a number; {remedy}")
+    return results
+
+
+def a_threshold(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of points such as 1 or 0.5")
+    return value
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Compares claims with measurements and draws err.png.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    path = ROOT / "reproducibility" / "results.json"
+    parser.add_argument("--modelinfo", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records")
+    parser.add_argument("--results", type=Path, default=path, help="table from results.py")
+    parser.add_argument(
+        "--threshold", type=a_threshold, default="1", help="off means by more than this, in points"
+    )
+    parser.add_argument("--source", help="only measurements from this source, e.g. study-2022")
+    parser.add_argument("--protocol", help="only measurements under this protocol, e.g. scored-2022")
+    parser.add_argument("--output", type=Path, default=ROOT, help="folder that receives err.png and assets/")
+    args = parser.parse_args()
+    remedy = "Write it with: python reproducibility/results.py"
+    results = checked(read_json(args.results, dict, remedy), args.results)
+    for part in ("rows", "discrepancies"):
+        results[part] = [
+            row
+            for row in results[part]
+            if args.source in (None, row["source"]) and args.protocol in (None, row["protocol"])
+        ]
+    if not results["rows"]:
+        raise Problem(
+            f"{shown(args.results)} has no row of that --source and --protocol; results.py lists them"
+        )
+    measured = {row["model"] for row in results["rows"]}
+    claims = {
+        model.id: [asdict(claim) for claim in model.claims]
+        for model in PTM.load(args.modelinfo)
+        if model.id in measured
+    }
+    published = read_json(ROOT / "assets" / "data" / "published.json", dict)
+    found = compare(results, claims, published, args.threshold)
+    write_json(
+        args.output / "assets" / "data" / "err.json",
+        {"threshold_points": float(args.threshold), "series": found, "published": published},
+    )
+    figures = args.output / "assets" / "figures"
+    draw(args.output / "err.png", plot_fractions, found, args.threshold)
+    draw(figures / "err.png", plot_fractions, found, args.threshold)
+    draw(figures / "discrepancies.png", plot_discrepancies, found, args.threshold)
+    for series in found:
+        print(named(series))
+        for task, one in series["tasks"].items():
+            low, high = one["interval"] or (0, 1)
+            share = f"{one['k']}/{one['n']}"
+            paper = f"  the paper printed {one['published']}" if one.get("published") else ""
+            print(f"  {task:<22}{share:>8} off  95 % interval {low:6.1%} to {high:6.1%}{paper}")
+            for reason, count in one["left_out"].items():
+                print(f"  {'':<22}{count:>8} left out: {reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
