@@ -487,23 +487,33 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
 
 
 def _lines(file, path: Path, report: Callable[[str], None], closed: bool) -> Iterator[dict]:
+    read, held = (
+        False,
+        [],
+    )  # broken lines are reported once a record shows that this is the right kind of file
     for number, line in enumerate(file, 1):
-        line = line.strip().rstrip(b",")
-        if line in (b"", b"["):
-            continue
-        if line == b"]":
-            closed = True
+        body = line.strip().rstrip(b",")
+        if body in (b"", b"[", b"]"):
+            closed = closed or body == b"]"
             continue
         try:
-            record = parse(line)
+            record = parse(body)
         except (ValueError, RecursionError) as why:
-            report(f"{shown(path)}, line {number}: left out: {why}")
+            if not line.endswith(b"\n"):
+                raise Problem(
+                    f"{shown(path)} is cut off in line {number}; refresh it with modelinfo.py"
+                ) from why
+            if read or len(held) < 100:
+                (report if read else held.append)(f"{shown(path)}, line {number}: left out: {why}")
             continue
+        while held:
+            report(held.pop(0))
+        read = True
         yield record
     if not closed:
-        raise Problem(
-            f"{shown(path)} is cut off: its closing bracket is missing; refresh it with modelinfo.py"
-        )
+        raise Problem(f"{shown(path)} is cut off: its last line is no bracket; refresh it with modelinfo.py")
+    if held:
+        raise Problem(f"{shown(path)} holds no record of the Hub; refresh it with modelinfo.py")
 
 
 def main() -> int:
