@@ -25,6 +25,7 @@ COLOURS = [
     "#56B4E9",
     "#D55E00",
 ]  # Okabe and Ito, colour-blind safe
+SIZE = (9, 4.8)  # inches
 
 
 def points(claimed: float, measured: float) -> Decimal:
@@ -72,13 +73,8 @@ def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
                 "headline": False,
             }
         )
-    # One comparison a model is counted: the headline metric, on the claim's own split if there is a choice.
-    headline = [one for one in found if one["metric"] == HEADLINE[row["task"]]]
-    headline.sort(key=lambda one: {row["split"]: 0, None: 1}.get(one["claimed_split"], 2))
-    if headline:
-        headline[0]["headline"] = True
-        return found, None
-    return found, "claim on another metric"
+    comparable = any(one["metric"] == HEADLINE[row["task"]] for one in found)
+    return found, None if comparable else "claim on another metric"
 
 
 def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, threshold: Decimal) -> dict:
@@ -87,13 +83,18 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
     `unnamed` holds differences published without their models; each stands for one measured model, so as
     many of the rows without a claim are taken as counted.
     """
-    left_out, models, counted = Counter(), [], {}
+    left_out, models, counted = {}, [], {}
     for row in rows:
         found, reason = comparisons(row, row["claims"] if "claims" in row else claims.get(row["model"], []))
         models += found
-        counted[row["model"]] = counted.get(row["model"]) or reason is None
-        if reason:
-            left_out[reason] += 1
+        left_out[row["model"]] = reason
+        for one in found:  # one comparison a model counts: if there is a choice, on the claim's own split
+            rank = {one["measured_split"]: 0, None: 1}.get(one["claimed_split"], 2)
+            if one["metric"] == HEADLINE[task] and rank < counted.get(one["model"], (3, None))[0]:
+                counted[one["model"]] = (rank, one)
+    left_out = Counter(reason for model, reason in left_out.items() if model not in counted)
+    for _, one in counted.values():
+        one["headline"] = True
     for value in unnamed["values"] if unnamed else ():
         models.append(
             {
@@ -104,10 +105,7 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
             }
         )
         left_out["no claim"] -= 1
-    seen = set()
-    for one in models:  # a model measured on two splits counts once
-        one["headline"] = one["headline"] and (one["model"] is None or one["model"] not in seen)
-        seen |= {one["model"]} if one["headline"] else set()
+    for one in models:
         one["off"] = abs(Decimal(repr(one["discrepancy"]))) > threshold
     headline = [one for one in models if one["headline"]]
     k, n = sum(one["off"] for one in headline), len(headline)
@@ -247,7 +245,7 @@ def draw(path: Path, plot, *data) -> None:
     """Saves one figure as PNG, in one piece."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=110, layout="constrained")
     plot(figure.add_subplot(), *data)
     with atomic(path, "wb") as file:
         figure.savefig(file, format="png")

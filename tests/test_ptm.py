@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from ptm import PTM, Problem, as_fraction, dataset_name, metric_name, read_json, records, write_records
 
 

@@ -1,0 +1,265 @@
+"""The headline: computed from the files, exact to the digit, and nobody left out in silence."""
+
+import csv
+import json
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+import err
+import results
+from conftest import ROOT
+
+TASK = {"task": "object-detection", "dataset": "coco", "split": "validation"}
+
+
+def script(*words, cwd=None):
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, cwd=cwd)
+
+
+def a_row(model, metrics, **more):
+    return {**TASK, "model": model, "source": "new", "protocol": "standard", "metrics": metrics, **more}
+
+
+def a_claim(fraction, metric="AP", dataset="coco", split=None):
+    return {"metric": metric, "dataset": dataset, "split": split, "fraction": fraction, "value": fraction}
+
+
+def summary(rows, claims, unnamed=None, threshold="1"):
+    return err.summary("object-detection", rows, unnamed, claims, Decimal(threshold))
+
+
+# ── The study ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_studys_headline_from_the_shipped_files(tmp_path):
+    """Both scripts as the README runs them: 8/8, 3/4 and 17/139; the shipped files are what they write."""
+    assert script(ROOT / "reproducibility" / "results.py", "--output", tmp_path, cwd=tmp_path).returncode == 0
+    for name in ("results.json", "results.csv"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "reproducibility" / name).read_bytes()
+    done = script(ROOT / "err.py", "--results", tmp_path / "results.json", "--output", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())
+    assert found == json.loads((ROOT / "assets" / "data" / "err.json").read_text())
+    (study,) = (series for series in found["series"] if series["source"] == "study-2022")
+    counts = {task: (one["k"], one["n"], one["published"]) for task, one in study["tasks"].items()}
+    assert counts == {
+        "object-detection": (8, 8, "8/8"),
+        "image-classification": (3, 4, "3/4"),
+        "sentiment-analysis": (17, 139, "18/136"),
+    }
+    left_out = study["tasks"]["sentiment-analysis"]["left_out"]
+    assert sum(left_out.values()) + 139 == 225  # the study's whole list of emotion models
+    assert "floating-point" in found["published"]["note"]
+    for picture in ("err.png", "assets/figures/err.png", "assets/figures/discrepancies.png"):
+        assert (tmp_path / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.shared
+def test_the_shipped_figures_are_those_that_were_published(shared):
+    study = json.loads((shared / "study-2022.json").read_text())
+    data, measured = ROOT / "assets" / "data", ROOT / "reproducibility" / "results"
+    load = lambda path: json.loads(path.read_text())  # noqa: E731
+    assert load(data / "model_hubs.json")["pretrained_models"] == study["model_hubs"]["pretrained_models"]
+    for name, key in (("model", "huggingface"), ("npm", "npm"), ("pypi", "pypi")):
+        shipped = load(data / f"top20{name}_downloads.json")
+        assert {k: shipped[k] for k in ("period", "packages")} == study["downloads"][key]
+    assert load(data / "claims_by_task.json")["tasks"] == study["claims_by_task_icse23"]
+    assert load(data / "security.json").items() >= study["security_icse23"].items()
+    emotion = study["sentiment_analysis"]
+    assert load(measured / "EMOTION" / "emotion-models.json")["candidates"] == emotion["candidates"]
+    assert load(measured / "EMOTION" / "sentiment_analysis.json")["measured"] == emotion["measured"]
+    assert load(measured / "EMOTION" / "sentiment_analysis.json")["failed"] == emotion["failed"]
+    assert load(measured / "EMOTION" / "sentiment_err.json")["discrepancies"] == emotion["discrepancies"]
+    rows = {
+        (row["model"], row["source"]): row for row in load(ROOT / "reproducibility" / "results.json")["rows"]
+    }
+    for task, claim in (("object_detection", "claimed_AP"), ("image_classification", "claimed")):
+        for model, numbers in study[task]["measured"].items():
+            numbers = numbers if isinstance(numbers, dict) else {"top1": numbers}
+            words = {"top1": "accuracy", "top5": "accuracy-top5"}
+            row = rows[model, "study-2022"]
+            assert row["metrics"] == {words.get(k, k): v for k, v in numbers.items()}
+            claimed = study[task][claim].get(model, {})
+            claimed = claimed if isinstance(claimed, dict) else {"AP": claimed}
+            assert {c["metric"]: c["fraction"] for c in row["claims"]} == {
+                words.get(k, k): v for k, v in claimed.items()
+            }
+
+
+def test_a_file_of_twelve_lines_is_read_back():
+    rows = results.from_text(ROOT / "reproducibility" / "results" / "COCO" / "hustvl--yolos-tiny.txt")
+    assert rows[0]["model"] == "hustvl/yolos-tiny"
+    assert list(rows[0]["metrics"].values())[:3] == [0.247, 0.427, 0.243]
+    with pytest.raises(ValueError, match="1 lines"):
+        results.twelve_numbers(" Average Precision = 0.3")
+
+
+def test_the_table_has_one_line_a_metric_and_one_a_failure():
+    rows = [
+        a_row("a", {"AP": 0.1, "AP50": 0.2}, intervals={"AP": [0.05, 0.15]}),
+        a_row("b", {}, error='gone, "really"'),
+    ]
+    lines = list(csv.DictReader(results.table(rows).splitlines()))
+    assert [(line["model"], line["metric"], line["low"], line["error"]) for line in lines] == [
+        ("a", "AP", "0.05", ""),
+        ("a", "AP50", "", ""),
+        ("b", "", "", 'gone, "really"'),
+    ]
+
+
+# ── The comparison ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("claimed", "measured", "off"),
+    [
+        (0.931, 0.941, False),  # 0.010000000000000009 as doubles, exactly one point as decimals
+        (0.941, 0.931, False),
+        (0.29, 0.28, False),
+        (0.5, 0.51, False),
+        (0.5, 0.5100001, True),
+        (0.42, 0.397, True),
+        (0.9, 0.9, False),
+    ],
+)
+def test_differences_are_exact(claimed, measured, off):
+    found = summary([a_row("m", {"AP": measured})], {"m": [a_claim(claimed)]})
+    assert (found["k"], found["n"]) == (int(off), 1)
+
+
+def test_the_interval_is_wilsons():
+    """Hand-computed for 3 of 4: centre 0.6225..., see Wilson 1927, equation for z = 1.959964."""
+    z, n, p = 1.959963984540054, 4, 0.75
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert err.wilson(3, 4) == pytest.approx([centre - half, centre + half], abs=1e-12)
+    assert err.wilson(0, 0) is None
+
+
+def test_everyone_left_out_has_a_reason():
+    rows = [
+        a_row("none", {"AP": 0.3}),
+        a_row("elsewhere", {"AP": 0.3}),
+        a_row("otherwise", {"AP": 0.3}),
+        a_row("unclear", {"AP": 0.3}),
+        a_row("broken", {}, error="KeyError: 'weights'", stage="load"),
+        a_row("part", {"AP": 0.3}, settings={"limit": 10}),
+        a_row("fine", {"AP": 0.3}),
+    ]
+    claims = {
+        "elsewhere": [a_claim(0.3, dataset="lvis")],
+        "otherwise": [a_claim(0.3, metric="AR7")],
+        "unclear": [a_claim(None)],
+        "part": [a_claim(0.3)],
+        "fine": [a_claim(0.3)],
+    }
+    found = summary(rows, claims)
+    assert (found["k"], found["n"]) == (0, 1)
+    assert found["left_out"] == {
+        "no claim": 1,
+        "no claim on this data set": 1,
+        "claim on another metric": 1,
+        "ambiguous claim": 1,
+        "failed (load)": 1,
+        "measured on a part of the data set only": 1,
+    }
+
+
+def test_a_model_counts_once_on_the_split_that_it_claims():
+    rows = [a_row("m", {"AP": 0.3}, split="test"), a_row("m", {"AP": 0.4}, split="validation")]
+    found = summary(rows, {"m": [a_claim(0.4, split="validation"), a_claim(0.1, split="train")]})
+    assert (found["k"], found["n"]) == (0, 1)
+    (counted,) = (one for one in found["models"] if one["headline"])
+    assert (counted["measured_split"], counted["claimed_split"]) == ("validation", "validation")
+    assert len(found["models"]) == 4
+
+
+def test_differences_without_names_stand_for_measured_models_without_claims():
+    rows = [a_row(name, {"AP": 0.3}) for name in "abc"]
+    found = summary(rows, {}, {"metric": "AP", "values": [0.010000000000000009, 0.02], "note": "why"})
+    assert (found["k"], found["n"], found["left_out"]) == (1, 2, {"no claim": 1})
+
+
+def test_the_threshold_selects():
+    rows, claims = [a_row("m", {"AP": 0.3})], {"m": [a_claim(0.33)]}
+    assert [summary(rows, claims, threshold=t)["k"] for t in ("2.9", "3", "3.1")] == [1, 0, 0]
+
+
+# ── Bad input ─────────────────────────────────────────────────────────────────────────────────────────────
+
+GOOD = {"rows": [a_row("m", {"AP": 0.3})], "discrepancies": []}
+
+
+@pytest.mark.parametrize("which", ["--results", "--modelinfo"])
+@pytest.mark.parametrize("content", [None, "", '{"rows": [', "[\n", '"text"', "7", '{"rows": 5}', "\x00"])
+def test_a_bad_file_gives_one_line_and_exit_code_2(tmp_path, which, content):
+    path = tmp_path / "input.json"
+    if content is not None:
+        path.write_text(content)
+    done = script(ROOT / "err.py", which, path, "--output", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "input.json" in done.stderr
+    assert not (tmp_path / "err.png").exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        5,
+        {},
+        {**GOOD["rows"][0], "metrics": {"AP": "0.3"}},
+        {**GOOD["rows"][0], "metrics": {"AP": float("nan")}},
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, row):
+    (tmp_path / "results.json").write_text(json.dumps({**GOOD, "rows": [GOOD["rows"][0], row]}))
+    done = script(ROOT / "err.py", "--results", tmp_path / "results.json", "--output", tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), "row 2" in done.stderr) == (2, 1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"measured": {"m": 5}}', '{"source": "x", "discrepancies": 1}']
+)
+def test_a_bad_result_file_is_named(tmp_path, content):
+    (tmp_path / "EMOTION").mkdir()
+    (tmp_path / "EMOTION" / "x.json").write_text(content)
+    done = script(ROOT / "reproducibility" / "results.py", "--results", tmp_path, "--output", tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), "x.json" in done.stderr) == (2, 1, True), done.stderr
+
+
+@pytest.mark.parametrize("words", [["--threshold", "x"], ["--threshold", "-1"], ["--protocol", "none"]])
+def test_a_bad_flag_is_refused(tmp_path, words):
+    done = script(ROOT / "err.py", *words, "--output", tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+# ── Figures ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("plot", [err.plot_fractions, err.plot_discrepancies])
+@pytest.mark.parametrize("how_many", [1, 3])
+def test_no_text_overlaps_and_all_is_inside(plot, how_many):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = json.loads((ROOT / "assets" / "data" / "err.json").read_text())["series"][:1]
+    found = [{**found[0], "protocol": f"protocol-{i}"} for i in range(how_many)]
+    figure = Figure(figsize=err.SIZE, dpi=110, layout="constrained")
+    ax = figure.add_subplot()
+    plot(ax, found, Decimal(1))
+    FigureCanvasAgg(figure).draw()
+    texts = [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts, *ax.get_legend().get_texts()]
+    texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text() and t.get_visible()]
+    low, high = ax.get_xlim()
+    shown = [(text, box) for text, box in boxes if box.x1 <= figure.bbox.x1 + 1 and box.x0 >= -1]
+    inside = {text for text, _ in shown}
+    ticks = {t.get_text() for t in ax.get_xticklabels() if not low <= t.get_position()[0] <= high}
+    assert {text for text, _ in boxes} - inside <= ticks
+    shown = [(text, box) for text, box in shown if text not in ticks]
+    for i, (one, box) in enumerate(shown):
+        for other, another in shown[i + 1 :]:
+            assert not box.overlaps(another), (one, other)
