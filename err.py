@@ -174,7 +174,7 @@ def plot_fractions(ax, found: list[dict], threshold: Decimal) -> None:
             )
             ax.annotate(
                 f"{one['k']}/{one['n']}",
-                (at + width * 0.04, max(height, high)),
+                (at, max(height, high)),
                 (0, 4),
                 textcoords="offset points",
                 ha="center",

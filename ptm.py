@@ -531,11 +531,10 @@ def main() -> int:
         units.update(claim.unit for claim in model.claims)
         reasons.update(rejected.kind for rejected in model.rejected)
     for title, counter in (("", counts), ("unit of the claims", units), ("rejected because", reasons)):
-        print(
-            *([f"{title}:"] if title else []),
-            *(f"{n:>9,}  {name}" for name, n in counter.most_common()),
-            sep="\n",
-        )
+        if title and counter:
+            print(f"{title}:")
+        for name, count in counter.most_common():
+            print(f"{count:>9,}  {name}")
     return 0
 
 

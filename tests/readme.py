@@ -1,0 +1,30 @@
+"""What the README shows of the scripts, made by running them (used by cog; see README, "Changing things")."""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def shell(command: str, hidden: str = "") -> None:
+    """Prints `command` and its output as a code block; `hidden` flags keep the working tree as it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = shlex.split(f"{command} {hidden}".replace("TMP", folder))
+        words[0] = sys.executable if words[0] == "python" else words[0]
+        done = subprocess.run(
+            words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}, check=False
+        )
+    output = (done.stdout + ("" if done.returncode == 0 else done.stderr)).rstrip()
+    print(f"```console\n$ {command}\n{output}\n```")
+
+
+def helps(*scripts: str) -> None:
+    """Prints the --help of every script, folded."""
+    for script in scripts:
+        print(f"<details><summary><code>python {script} --help</code></summary>\n")
+        shell(f"python {script} --help")
+        print("\n</details>\n")
