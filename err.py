@@ -13,7 +13,7 @@ from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from ptm import PTM, ROOT, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
 
 # The metric that a task's headline compares: top-1 accuracy, accuracy, mAP over IoU 0.50:0.95.
 HEADLINE = {"object-detection": "AP", "image-classification": "accuracy", "sentiment-analysis": "accuracy"}
@@ -282,7 +282,7 @@ def a_threshold(text: str) -> Decimal:
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Compares claims with measurements and draws err.png.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     path = ROOT / "reproducibility" / "results.json"
     parser.add_argument("--modelinfo", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records")

@@ -375,6 +375,16 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help texts with the defaults that say something; paths inside the project without the way to it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if isinstance(action.default, Path):
+            where = "the project's folder" if action.default == ROOT else shown(action.default)
+            return f"{action.help} (default: {where})".replace("%", "%%")
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 @contextmanager
 def atomic(path: Path, mode: str = "w"):
     """A file to write that takes `path`'s place only when all of it is on disk."""
@@ -517,7 +527,9 @@ def _lines(file, path: Path, report: Callable[[str], None], closed: bool) -> Ite
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Counts the claims in a file of Hub records.")
+    parser = argparse.ArgumentParser(
+        description="Counts the claims in a file of Hub records.", formatter_class=Help
+    )
     parser.add_argument(
         "file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="default: modelinfo.json"
     )

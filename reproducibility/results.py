@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from ptm import PTM, ROOT, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
 
 RESULTS = ROOT / "reproducibility" / "results"
 STUDY = "study-2022"  # the `source` of the study's rows
@@ -168,7 +168,7 @@ def table(rows: list[dict]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Gathers every result into results.json and results.csv.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
     parser.add_argument("--output", type=Path, default=RESULTS.parent, help="folder for the two tables")
