@@ -8,6 +8,7 @@ Reads `modelinfo.json` (claims) and `reproducibility/results.json` (measurements
 
 import argparse
 import math
+import re
 from collections import Counter
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
@@ -17,14 +18,24 @@ from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_j
 
 # The metric that a task's headline compares: top-1 accuracy, accuracy, mAP over IoU 0.50:0.95.
 HEADLINE = {"object-detection": "AP", "image-classification": "accuracy", "sentiment-analysis": "accuracy"}
-COLOURS = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-]  # Okabe and Ito, colour-blind safe
+# How many examples a split holds: the data sets' own cards. Where a claim names no split, it is taken to be
+# as large as the smallest split that one evaluates on, which makes the verdict the more careful one.
+SIZES = {
+    "emotion": {"train": 16000, "validation": 2000, "test": 2000, "unsplit": 416809},
+    "imagenet-1k": {"train": 1281167, "validation": 50000, "test": 100000},
+    "coco": {"train": 118287, "validation": 5000, "test": 40670},
+}
+SHARES = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
+VERDICTS = {  # in the order in which the figure stacks them, in Okabe and Ito's colour-blind safe palette
+    "reproduced": "#009E73",
+    "close": "#56B4E9",
+    "undecidable at this n": "#CCCCCC",
+    "claim under-specified": "#F0E442",
+    "understated": "#0072B2",
+    "overstated": "#D55E00",
+    "not runnable": "#000000",
+}
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
 SIZE = (9, 4.8)  # inches
 
 
@@ -44,37 +55,121 @@ def wilson(k: int, n: int) -> list[float] | None:
     return [float(end) for end in binomtest(k, n).proportion_ci(0.95, method="wilson")] if n else None
 
 
-def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
-    """Every claim of one model that one row can answer, and the reason if none: (comparisons, reason)."""
-    if row.get("error"):
-        return [], row["error"] if not row.get("stage") else f"failed ({row['stage']})"
-    if (row.get("settings") or {}).get("limit"):
-        return [], "measured on a part of the data set only"
-    here = [claim for claim in claims if claim["dataset"] == row["dataset"]]
-    answered = [claim for claim in here if claim["metric"] in row["metrics"]]
-    readable = [claim for claim in answered if claim["fraction"] is not None]
-    if not readable:
-        reasons = {"no claim": claims, "no claim on this data set": here, "claim on another metric": answered}
-        return [], next((why for why, found in reasons.items() if not found), "ambiguous claim")
-    found = []
-    for claim in readable:
-        measured = row["metrics"][claim["metric"]]
-        found.append(
-            {
-                "model": row["model"],
-                "revision": row.get("revision"),
-                "metric": claim["metric"],
-                "claimed": claim["fraction"],
-                "claimed_as": claim["value"],
-                "claimed_split": claim["split"],
-                "measured": measured,
-                "measured_split": row["split"],
-                "discrepancy": float(points(claim["fraction"], measured)),
-                "headline": False,
-            }
+def precision(claim: dict) -> float:
+    """Half a unit of the last digit that the card states, in points; never more than half a point."""
+    digits = re.search(r"[.,](\d+)", claim["value"]) if isinstance(claim["value"], str) else None
+    exponent = -len(digits[1]) if digits else Decimal(repr(claim["number"])).as_tuple().exponent
+    return min(
+        max(float(Decimal(50).scaleb(exponent)) / (100 if claim["unit"] == "percent" else 1), 1e-9), 0.5
+    )
+
+
+def spread(value: float, metric: str, n: int, row: dict) -> list[float] | None:
+    """95 % interval of a value that was found on n examples: Wilson's for a share; for mAP and macro F1 the
+    measured interval, moved to the value and scaled by the root of the sizes. None if there is none.
+    """
+    if metric in SHARES:
+        return wilson(round(value * n), n)
+    if (ends := (row.get("intervals") or {}).get(metric)) is None:
+        return None
+    scale, measured = (row["examples"]["expected"] / n) ** 0.5, row["metrics"][metric]
+    return [value + scale * (end - measured) for end in ends]
+
+
+def difference(
+    claimed: float, of_claimed: list[float], measured: float, of_measured: list[float]
+) -> list[float]:
+    """95 % interval of measured minus claimed, in points, from the interval of each (independent samples).
+
+    Newcombe's hybrid score interval (1998, method 10), which Zou and Donner (2008) show for any parameter.
+    """
+    change = measured - claimed
+    low = change - math.hypot(measured - of_measured[0], of_claimed[1] - claimed)
+    high = change + math.hypot(of_measured[1] - measured, claimed - of_claimed[0])
+    return [100 * low, 100 * high]
+
+
+def judged(claim: dict, row: dict) -> dict:
+    """The verdict on one claim by one measurement, with the numbers behind it."""
+    measured, claimed = row["metrics"][claim["metric"]], claim["fraction"]
+    change = float(points(claimed, measured))
+    split = "unsplit" if claim["config"] == "unsplit" else claim["split"]
+    if split == row["split"]:
+        allowed = precision(claim)
+        verdict = "reproduced" if abs(change) <= allowed else "close" if abs(change) <= 0.5 else None
+        numbers = {"rule": "same examples", "precision_points": allowed}
+    else:
+        sizes = SIZES.get(row["dataset"], {})
+        n_claimed = sizes.get(split) or min((n for name, n in sizes.items() if name != "train"), default=0)
+        n_measured = row["examples"]["expected"]
+        numbers = {"rule": "two samples", "n_claimed": n_claimed, "n_measured": n_measured}
+        of_claimed = spread(claimed, claim["metric"], n_claimed, row) if n_claimed else None
+        of_measured = (row.get("intervals") or {}).get(claim["metric"]) or (
+            wilson(round(measured * n_measured), n_measured) if claim["metric"] in SHARES else None
         )
-    comparable = any(one["metric"] == HEADLINE[row["task"]] for one in found)
-    return found, None if comparable else "claim on another metric"
+        if of_claimed is None or of_measured is None:
+            return {
+                "verdict": "undecidable at this n",
+                **numbers,
+                "why": "no interval is known for this metric",
+            }
+        low, high = numbers["interval_points"] = difference(claimed, of_claimed, measured, of_measured)
+        inside, outside = low >= -1 and high <= 1, high < -1 or low > 1
+        verdict = "reproduced" if inside else None if outside else "undecidable at this n"
+    return {"verdict": verdict or ("overstated" if change < 0 else "understated"), **numbers}
+
+
+def under_specified(claim: dict, row: dict) -> str | None:
+    """Why a claim on this data set cannot be compared although it is a number; None if it can."""
+    if claim["metric"] is None:
+        return "it names no metric"
+    if any(f"{claim['metric']}-{average}" in row["metrics"] for average in ("macro", "micro", "weighted")):
+        return f"it does not say how {claim['metric']} is averaged"
+    if claim["metric"] in row["metrics"] and claim["fraction"] is None:
+        return f"{claim['value']!r} may be a fraction or a percentage"
+    return None
+
+
+def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
+    """Every claim on the row's data set with its verdict, and why none of them counts in the headline."""
+    found = []
+    failed = row.get("error") and (f"failed ({row['stage']})" if row.get("stage") else row["error"])
+    part = (row.get("settings") or {}).get("limit") and "measured on a part of the data set only"
+    here = [claim for claim in claims if claim["dataset"] == row["dataset"]]
+    for claim in here:
+        one = {
+            "model": row["model"],
+            "revision": row.get("revision"),
+            "metric": claim["metric"],
+            "claimed": claim["fraction"],
+            "claimed_as": claim["value"],
+            "claimed_split": claim["split"],
+            "headline": False,
+        }
+        if failed:
+            found.append({**one, "verdict": "not runnable", "why": row["error"]})
+        elif part:
+            continue
+        elif why := under_specified(claim, row):
+            found.append({**one, "verdict": "claim under-specified", "why": why})
+        elif claim["metric"] in row["metrics"]:
+            measured = row["metrics"][claim["metric"]]
+            one |= {"measured": measured, "measured_split": row["split"]}
+            found.append(
+                {**one, "discrepancy": float(points(claim["fraction"], measured)), **judged(claim, row)}
+            )
+    if any(one["metric"] == HEADLINE[row["task"]] and "measured" in one for one in found):
+        return found, None
+    vague = any(one["verdict"] == "claim under-specified" for one in found)
+    reasons = [
+        (failed, failed),
+        (not claims, "no claim"),
+        (not here, "no claim on this data set"),
+        (part, part),
+        (vague, "claim under-specified"),
+        (True, "claim on another metric"),
+    ]
+    return found, next(reason for holds, reason in reasons if holds)
 
 
 def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, threshold: Decimal) -> dict:
@@ -89,33 +184,41 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
         models += found
         left_out[row["model"]] = reason
         for one in found:  # one comparison a model counts: if there is a choice, on the claim's own split
-            rank = {one["measured_split"]: 0, None: 1}.get(one["claimed_split"], 2)
-            if one["metric"] == HEADLINE[task] and rank < counted.get(one["model"], (3, None))[0]:
+            rank = {one.get("measured_split"): 0, None: 1}.get(one["claimed_split"], 2)
+            if (
+                "measured" in one
+                and one["metric"] == HEADLINE[task]
+                and rank < counted.get(one["model"], (3,))[0]
+            ):
                 counted[one["model"]] = (rank, one)
     left_out = Counter(reason for model, reason in left_out.items() if model not in counted)
     for _, one in counted.values():
         one["headline"] = True
     for value in unnamed["values"] if unnamed else ():
-        models.append(
-            {
-                "model": None,
-                "metric": unnamed["metric"],
-                "discrepancy": float(points(0, value)),
-                "headline": True,
-            }
-        )
+        one = {"model": None, "metric": unnamed["metric"], "discrepancy": float(points(0, value))}
+        why = "the study published neither the model, nor the claim, nor its split"
+        models.append({**one, "headline": True, "verdict": "undecidable at this n", "why": why})
         left_out["no claim"] -= 1
     for one in models:
-        one["off"] = abs(Decimal(repr(one["discrepancy"]))) > threshold
+        one["off"] = "discrepancy" in one and abs(Decimal(repr(one["discrepancy"]))) > threshold
     headline = [one for one in models if one["headline"]]
+    others = {one["model"]: one for one in models if one["model"] not in counted and one["model"] is not None}
     k, n = sum(one["off"] for one in headline), len(headline)
     return {
         "k": k,
         "n": n,
         "fraction": k / n if n else None,
         "interval": wilson(k, n),
+        "verdicts": dict(Counter(one["verdict"] for one in [*headline, *others.values()])),
         "left_out": {reason: count for reason, count in sorted(left_out.items()) if count > 0},
-        "models": sorted(models, key=lambda one: (str(one["model"]), one["metric"], one["discrepancy"])),
+        "models": sorted(
+            models,
+            key=lambda one: (
+                str(one["model"]),
+                str(one["metric"]),
+                str(one["claimed_as"]) if one["model"] else one["discrepancy"],
+            ),
+        ),
         **({"note": unnamed["note"]} if unnamed else {}),
     }
 

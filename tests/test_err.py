@@ -4,14 +4,19 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from decimal import Decimal
+from functools import cache
 
+import numpy
 import pytest
 
 import err
 import results
 from conftest import ROOT
+from ptm import PTM
 
+N = {"examples": {"expected": 5000, "evaluated": 5000}}
 TASK = {"task": "object-detection", "dataset": "coco", "split": "validation"}
 
 
@@ -20,11 +25,20 @@ def script(*words, cwd=None):
 
 
 def a_row(model, metrics, **more):
-    return {**TASK, "model": model, "source": "new", "protocol": "standard", "metrics": metrics, **more}
+    return {**TASK, "model": model, "source": "new", "protocol": "standard", "metrics": metrics, **N, **more}
 
 
 def a_claim(fraction, metric="AP", dataset="coco", split=None):
-    return {"metric": metric, "dataset": dataset, "split": split, "fraction": fraction, "value": fraction}
+    return {
+        "metric": metric,
+        "dataset": dataset,
+        "split": split,
+        "config": None,
+        "fraction": fraction,
+        "value": fraction if fraction is not None else 1,
+        "number": fraction if fraction is not None else 1,
+        "unit": "fraction" if fraction is not None else "ambiguous",
+    }
 
 
 def summary(rows, claims, unnamed=None, threshold="1"):
@@ -162,7 +176,7 @@ def test_everyone_left_out_has_a_reason():
         "no claim": 1,
         "no claim on this data set": 1,
         "claim on another metric": 1,
-        "ambiguous claim": 1,
+        "claim under-specified": 1,
         "failed (load)": 1,
         "measured on a part of the data set only": 1,
     }
@@ -186,6 +200,114 @@ def test_differences_without_names_stand_for_measured_models_without_claims():
 def test_the_threshold_selects():
     rows, claims = [a_row("m", {"AP": 0.3})], {"m": [a_claim(0.33)]}
     assert [summary(rows, claims, threshold=t)["k"] for t in ("2.9", "3", "3.1")] == [1, 0, 0]
+
+
+# ── Verdicts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+EMOTION = {
+    "task": "sentiment-analysis",
+    "dataset": "emotion",
+    "examples": {"expected": 2000, "evaluated": 2000},
+}
+
+
+def verdict(value, measured, claimed_split, metric="accuracy", interval=None, **more):
+    """The verdict on a claim as a card states it, by a measurement on emotion's validation split."""
+    data = {"type": "emotion", "split": claimed_split}
+    index = [{"results": [{"dataset": data, "metrics": [{"type": metric, "value": value, **more}]}]}]
+    claims = [asdict(claim) for claim in PTM.from_record({"id": "m", "model-index": index}).claims]
+    intervals = {metric: interval} if interval else {}
+    row = {**a_row("m", measured if isinstance(measured, dict) else {metric: measured}), **EMOTION}
+    found, _ = err.comparisons({**row, "split": "validation", "intervals": intervals}, claims)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "measured", "expected"),
+    [
+        (0.9025, 0.9025, "reproduced"),
+        (0.927, 0.9275, "reproduced"),  # stated to 0.1 point: agrees within 0.05
+        (0.927, 0.9276, "close"),
+        ("92.7%", 0.9265, "reproduced"),
+        ("92.70", 0.9265, "close"),  # stated to 0.01 point
+        (93, 0.9265, "reproduced"),  # stated to a point: within half a point
+        (93, 0.9245, "overstated"),
+        (0.9, 0.905, "reproduced"),
+        (0.90, 0.9051, "understated"),  # half a point is the most that a coarse claim may be off
+        (0.9025, 0.9075, "close"),  # half a point exactly
+        (0.9025, 0.9076, "understated"),
+        (0.9025, 0.8974, "overstated"),
+        (0.9251012149383893, 0.9251012149383893, "reproduced"),
+        (0.9251012149383893, 0.9251012149383904, "reproduced"),  # the noise of summing in another order
+    ],
+)
+def test_on_the_claims_own_split_both_are_exact(value, measured, expected):
+    found = verdict(value, measured, "val")
+    assert (found["verdict"], found["rule"]) == (expected, "same examples")
+
+
+@pytest.mark.parametrize("claimed_split", ["test", None])
+@pytest.mark.parametrize(
+    ("value", "measured", "expected"),
+    [(0.9025, 0.8885, "undecidable at this n"), (0.95, 0.90, "overstated"), (0.90, 0.95, "understated")],
+)
+def test_on_another_split_an_interval_decides(value, measured, claimed_split, expected):
+    found = verdict(value, measured, claimed_split)
+    assert (found["verdict"], found["n_claimed"], found["n_measured"]) == (expected, 2000, 2000)
+    assert found["interval_points"][0] < found["discrepancy"] < found["interval_points"][1]
+
+
+def test_the_interval_is_newcombes():
+    """Newcombe 1998, table II (a): 56/70 against 48/80 by method 10 gives 0.0524 to 0.3339."""
+    ends = err.difference(48 / 80, err.wilson(48, 80), 56 / 70, err.wilson(56, 70))
+    assert [round(end, 2) for end in ends] == [5.24, 33.39]
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"),
+    [
+        (0.0141 / 2, "reproduced"),  # 100 · 0.00705 · √2 = 0.997: inside ±1 point
+        (0.0142 / 2, "undecidable at this n"),  # 1.004: reaches out of it
+    ],
+)
+def test_the_band_of_one_point(half, expected):
+    found = verdict(0.9, 0.9, "test", metric="f1-macro", interval=[0.9 - half, 0.9 + half])
+    assert found["verdict"] == expected
+    assert found["interval_points"] == pytest.approx([-100 * half * 2**0.5, 100 * half * 2**0.5])
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.0130, "overstated"), (0.0128, "undecidable at this n")])
+def test_wholly_outside_the_band(shift, expected):
+    """A half-width of 0.2 points each gives 0.283: the interval ends at -1.017 or -0.997."""
+    found = verdict(0.9, 0.9 - shift, "test", metric="f1-macro", interval=[0.898 - shift, 0.902 - shift])
+    assert found["verdict"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "measured", "why"),
+    [
+        (1, "accuracy", 0.9, "fraction or a percentage"),
+        (0.9, "f1", {"f1-macro": 0.9, "f1-micro": 0.9}, "averaged"),
+    ],
+)
+def test_an_under_specified_claim_says_why(value, metric, measured, why):
+    found = verdict(value, measured, "val", metric=metric)
+    assert (found["verdict"], why in found["why"]) == ("claim under-specified", True)
+
+
+def test_a_model_that_failed_is_not_runnable():
+    row = {**a_row("m", {}, error="no weights", stage="load"), **EMOTION}
+    found, reason = err.comparisons(row, [a_claim(0.9, "accuracy", "emotion")])
+    assert (found[0]["verdict"], found[0]["why"], reason) == ("not runnable", "no weights", "failed (load)")
+
+
+@pytest.mark.parametrize("truth", [0.6, 0.92])
+def test_the_interval_covers_as_often_as_it_says(truth):
+    """20,000 pairs of samples of 2,000 texts from one accuracy: 95 ± 1 % of the intervals hold the true 0."""
+    wilson = cache(err.wilson)
+    k = numpy.random.default_rng(0).binomial(2000, truth, size=(20_000, 2)).tolist()
+    ends = (err.difference(a / 2000, wilson(a, 2000), b / 2000, wilson(b, 2000)) for a, b in k)
+    assert 0.94 < sum(low <= 0 <= high for low, high in ends) / 20_000 < 0.96
 
 
 # ── Bad input ─────────────────────────────────────────────────────────────────────────────────────────────
