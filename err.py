@@ -57,11 +57,13 @@ def wilson(k: int, n: int) -> list[float] | None:
 
 def precision(claim: dict) -> float:
     """Half a unit of the last digit that the card states, in points; never more than half a point."""
-    digits = re.search(r"[.,](\d+)", claim["value"]) if isinstance(claim["value"], str) else None
-    exponent = -len(digits[1]) if digits else Decimal(repr(claim["number"])).as_tuple().exponent
-    return min(
-        max(float(Decimal(50).scaleb(exponent)) / (100 if claim["unit"] == "percent" else 1), 1e-9), 0.5
-    )
+    if isinstance(claim["value"], str):
+        decimals = re.search(r"[.,](\d+)", claim["value"])
+        exponent = -len(decimals[1]) if decimals else 0
+    else:
+        exponent = Decimal(repr(claim["value"])).as_tuple().exponent
+    half = float(Decimal(50).scaleb(exponent)) / (100 if claim["unit"] == "percent" else 1)
+    return min(max(half, 1e-9), 0.5)
 
 
 def spread(value: float, metric: str, n: int, row: dict) -> list[float] | None:
