@@ -7,6 +7,7 @@ Reads `modelinfo.json` (claims) and `reproducibility/results.json` (measurements
 """
 
 import argparse
+import csv
 import math
 import re
 from collections import Counter
@@ -250,6 +251,36 @@ def compare(results: dict, claims: dict, published: dict, threshold: Decimal) ->
     return found
 
 
+def cross_check(rows: list[dict], laboratory: list[dict]) -> list[dict]:
+    """Our top-1 accuracies beside another laboratory's (timm's `model, img_size, top1` in percent).
+
+    `timm/NAME` is looked up by its name, other ids by their last part against the architecture before the
+    dot. One architecture may have several entries (weights, sizes): agreeing is to lie within a point of
+    their range.
+    """
+    named = {}
+    for entry in laboratory:
+        for name in {entry["model"], entry["model"].partition(".")[0]}:
+            named.setdefault(re.sub(r"[^a-z0-9.]", "", name.casefold()), []).append(entry)
+    found = []
+    for row in rows:
+        measured = (row.get("metrics") or {}).get("accuracy")
+        theirs = named.get(re.sub(r"[^a-z0-9.]", "", row["model"].rpartition("/")[2].casefold()))
+        if row["dataset"] != "imagenet-1k" or measured is None or not theirs:
+            continue
+        low, high = min(float(one["top1"]) for one in theirs), max(float(one["top1"]) for one in theirs)
+        found.append(
+            {
+                **{key: row[key] for key in ("model", "source", "protocol", "split")},
+                "measured_percent": 100 * measured,
+                "theirs_percent": [low, high],
+                "entries": sorted(f"{one['model']} at {one['img_size']}" for one in theirs),
+                "agrees": low - 1 <= 100 * measured <= high + 1,
+            }
+        )
+    return found
+
+
 # ── Figures ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -374,6 +405,22 @@ def checked(results: dict, path: Path) -> dict:
     return results
 
 
+def laboratory(path: Path) -> list[dict]:
+    """The rows of a CSV with the columns model, img_size and top1."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            float(row["top1"]), row["model"].strip(), row["img_size"].strip()
+        if not rows:
+            raise ValueError("it has no rows")
+    except OSError as why:
+        raise Problem(f"cannot read --reference {shown(path)}: {why.strerror}") from why
+    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as why:
+        raise Problem(f"--reference {shown(path)} needs the columns model, img_size and top1: {why}") from why
+    return rows
+
+
 def a_threshold(text: str) -> Decimal:
     try:
         value = Decimal(text)
@@ -397,6 +444,9 @@ def main() -> int:
     )
     parser.add_argument("--source", help="only measurements from this source, e.g. study-2022")
     parser.add_argument("--protocol", help="only measurements under this protocol, e.g. scored-2022")
+    parser.add_argument(
+        "--reference", type=Path, help="CSV of another laboratory's ImageNet results, as timm publishes them"
+    )
     parser.add_argument("--output", type=Path, default=ROOT, help="folder that receives err.png and assets/")
     args = parser.parse_args()
     remedy = "Write it with: python reproducibility/results.py"
@@ -419,10 +469,10 @@ def main() -> int:
     }
     published = read_json(ROOT / "assets" / "data" / "published.json", dict)
     found = compare(results, claims, published, args.threshold)
-    write_json(
-        args.output / "assets" / "data" / "err.json",
-        {"threshold_points": float(args.threshold), "series": found, "published": published},
-    )
+    data = {"threshold_points": float(args.threshold), "series": found, "published": published}
+    if args.reference:
+        data["reference"] = cross_check(results["rows"], laboratory(args.reference))
+    write_json(args.output / "assets" / "data" / "err.json", data)
     figures = args.output / "assets" / "figures"
     draw(args.output / "err.png", plot_fractions, found, args.threshold)
     draw(figures / "err.png", plot_fractions, found, args.threshold)
@@ -436,6 +486,10 @@ def main() -> int:
             print(f"  {task:<22}{share:>8} off  95 % interval {low:6.1%} to {high:6.1%}{paper}")
             for reason, count in one["left_out"].items():
                 print(f"  {'':<22}{count:>8} left out: {reason}")
+    for one in data.get("reference", ()):
+        low, high = one["theirs_percent"]
+        word = "agrees" if one["agrees"] else "DIFFERS"
+        print(f"{word:<8}{one['measured_percent']:7.3f}  reference {low:.3f} to {high:.3f}  {one['model']}")
     return 0
 
 

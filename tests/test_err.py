@@ -310,6 +310,31 @@ def test_the_interval_covers_as_often_as_it_says(truth):
     assert 0.94 < sum(low <= 0 <= high for low, high in ends) / 20_000 < 0.96
 
 
+@pytest.mark.shared
+def test_another_laboratorys_values_show_a_fault_of_the_measurement(shared, tmp_path):
+    """The study's DeiT-base lies 1.9 points under timm's value: its harness, not the model."""
+    timm = shared / "reference" / "timm-results-imagenet.csv"
+    done = script(ROOT / "err.py", "--reference", timm, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())["reference"]
+    agrees = {one["model"]: one["agrees"] for one in found}
+    assert agrees["facebook/deit-base-patch16-224"] is False
+    assert agrees["facebook/deit-small-distilled-patch16-224"] is True
+    (deit,) = (one for one in found if one["model"] == "facebook/deit-base-patch16-224")
+    assert (deit["theirs_percent"], deit["entries"]) == (
+        [81.98, 81.98],
+        ["deit_base_patch16_224.fb_in1k at 224"],
+    )
+
+
+@pytest.mark.parametrize("content", [None, "a,b\n1,2\n", "model,img_size,top1\nx,224,high\n", "\x00"])
+def test_a_bad_reference_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "r.csv").write_text(content)
+    done = script(ROOT / "err.py", "--reference", tmp_path / "r.csv", "--output", tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), "r.csv" in done.stderr) == (2, 1, True), done.stderr
+
+
 # ── Bad input ─────────────────────────────────────────────────────────────────────────────────────────────
 
 GOOD = {"rows": [a_row("m", {"AP": 0.3})], "discrepancies": []}
