@@ -1,0 +1,171 @@
+"""Which checkpoint is it, and how is it loaded without trusting it?
+
+Turns a Hub id, `id@revision` or local folder into a `Model` of known revision, downloads just the files that
+loading reads, and loads them without running any code that came with them. Used through `harness.py`.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptm import PTM, ROOT, Problem
+
+WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
+PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
+BESIDE = re.compile(
+    r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
+    r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
+)
+
+
+class Refused(Exception):
+    """A model that cannot be measured on this data, and why: becomes the `error` of its row."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model whose revision is known."""
+
+    name: str  # Hub id, or a local folder as seen from the project's root
+    revision: str  # commit SHA, or "sha256:" and the hash of the folder's content
+    files: tuple[str, ...]  # those that loading may read
+    path: str | None  # of a local folder; None for a model on the Hub
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of values in JSON, in hex."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def one_line(why: BaseException) -> str:
+    """An exception as one line of at most 500 characters."""
+    said = " ".join(str(why).split())
+    text = said if isinstance(why, (Refused, Problem)) else f"{type(why).__name__}: {said}"
+    return text if len(text) <= 500 else text[:499] + "…"
+
+
+def resolve(text: str) -> Model:
+    """A Hub id, `id@revision` or local folder as a Model of known revision. Raises Refused."""
+    if os.path.isdir(text):
+        folder = Path(text).resolve()
+        files = wanted([p.name for p in folder.iterdir() if p.is_file()])
+        name = Path(os.path.relpath(folder, ROOT)).as_posix()
+        content = digest([(n, file_digest(folder / n)) for n in files])
+        return Model(name if name.startswith("../") else f"./{name}", f"sha256:{content}", files, str(folder))
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name, _, revision = text.partition("@")
+    try:
+        info = HfApi().model_info(name, revision=revision or None, timeout=60)
+    except HFValidationError as why:
+        raise Refused(f"neither a folder nor a model id of the Hub: {text!r}") from why
+    except GatedRepoError as why:
+        raise Refused(f"gated: ask for access on its page on the Hub and set HF_TOKEN: {name}") from why
+    except RevisionNotFoundError as why:
+        raise Refused(f"the Hub has no revision {revision!r} of {name}") from why
+    except RepositoryNotFoundError as why:
+        raise Refused(f"the Hub has no model {name} (or it is private: set HF_TOKEN)") from why
+    except HfHubHTTPError as why:
+        raise Refused(f"the Hub did not answer: {one_line(why)}") from why
+    return Model(name, info.sha, wanted([s.rfilename for s in info.siblings or []]), None)
+
+
+def card(model: Model) -> PTM:
+    """What the model's own card claims, at the revision measured."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.repocard import metadata_load
+
+    if "README.md" not in model.files:
+        return PTM.from_record({"id": model.name})
+    path = Path(model.path, "README.md") if model.path else None
+    path = path or hf_hub_download(model.name, "README.md", revision=model.revision)
+    return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
+
+
+def wanted(names: list[str]) -> tuple[str, ...]:
+    """Those of a repository's files that loading may read, safetensors if there are any. Raises Refused."""
+    weights = [n for n in names if WEIGHTS.fullmatch(n)] or [n for n in names if PICKLED.fullmatch(n)]
+    if "config.json" not in names:
+        raise Refused("it has no config.json, so it is not a model in transformers format")
+    if not weights:
+        raise Refused("it has no weights for PyTorch (model.safetensors or pytorch_model.bin)")
+    return *sorted(n for n in names if BESIDE.fullmatch(n)), *sorted(weights)
+
+
+def download(model: Model, say) -> Path:
+    from huggingface_hub import hf_hub_download
+    from tqdm import tqdm
+
+    class Heard(tqdm):  # so that the parent knows a slow download from a hang
+        def __init__(self, *args, **kwargs):
+            kwargs.pop("name", None)
+            super().__init__(*args, **kwargs | {"file": open(os.devnull, "w"), "disable": False})  # noqa: SIM115
+
+        def update(self, n=1):
+            say("stage", "download")
+            return super().update(n)
+
+    for name in model.files:  # the configuration comes first, the weights last
+        path = Path(hf_hub_download(model.name, name, revision=model.revision, tqdm_class=Heard))
+        if name == "config.json":
+            refuse_remote_code(path.parent)
+    return path.parent
+
+
+def refuse_remote_code(folder: Path) -> None:
+    """Raises Refused for a model that brings code of its own.
+
+    Also where transformers has a class for the architecture: a number measured with other code than the
+    card's says nothing about the card.
+    """
+    for path in sorted(Path(folder).glob("*config.json")):
+        if path.stat().st_size < 1 << 26 and (found := json.loads(path.read_bytes()).get("auto_map")):
+            raise Refused(f"it needs remote code, which is never run: auto_map in its {path.name}: {found}")
+
+
+def pretrained(auto, folder: Path, device, dtype, **kwargs):
+    """A network from a local folder, in eval mode on `device`: no remote code, pickles only as plain tensors.
+
+    Raises Refused where the checkpoint lacks weights, as that of a model for another task does: transformers
+    would fill them in at random.
+    """
+    refuse_remote_code(folder)
+    net, info = auto.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        weights_only=True,
+        ignore_mismatched_sizes=False,
+        output_loading_info=True,
+        dtype=dtype,
+        **kwargs,
+    )
+    missing = sorted(name for name in info["missing_keys"] if not name.endswith("num_batches_tracked"))
+    if missing or info["mismatched_keys"]:
+        names = ", ".join(missing[:3] or map(str, list(info["mismatched_keys"])[:3]))
+        raise Refused(f"its checkpoint has no weights for {names}: not a model trained for this task")
+    return net.to(device).eval()
+
+
+def best_device(name: str):
+    """The torch device of that name; for `auto` the first of cuda, mps, cpu that is there."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device(name)

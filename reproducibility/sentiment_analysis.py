@@ -1,0 +1,256 @@
+"""How well does a model tell the six emotions of `dair-ai/emotion` apart?
+
+Reads the splits from `--data` (or the Hub) and models in transformers format; writes rows to
+`results/EMOTION/sentiment-analysis.json` and every text's logits to `predictions/EMOTION/`.
+
+    python reproducibility/sentiment_analysis.py MODEL --data FOLDER
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+
+LABELS = ["sadness", "joy", "love", "anger", "fear", "surprise"]  # the data set's order
+SIZES = {"train": 16000, "validation": 2000, "test": 2000}
+DATASET, CONFIG = "dair-ai/emotion", "split"
+DATA_HELP = (
+    "a folder with train.jsonl, validation.jsonl and test.jsonl, one text a line as"
+    ' {"text": "i feel fine", "label": 1}, labels 0-5 = sadness, joy, love, anger, fear, surprise;'
+    f" download config `{CONFIG}` of the Hub's {DATASET}, or leave --data out where the Hub can be reached"
+)
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every choice between weights and metric."""
+
+    split: str
+    labels: str  # "by name": the model's labels are matched by what they are called; "by index": by position
+    max_length: int | None = None  # tokens to which texts are cut; None: what the model takes
+    prediction: str = "highest logit"
+
+
+PROTOCOLS = {
+    "standard": Protocol(split=harness.CLAIM, labels="by name"),
+    "scored-2022": Protocol(split="test", labels="by index"),
+}
+
+
+# ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def load_data(path: Path | None, split: str) -> harness.Data:
+    """The texts and labels of a split, from `<path>/<split>.jsonl` or from the Hub. Raises Problem."""
+    if path is None:
+        texts, labels, revision = from_hub(split)
+        return harness.Data(split, revision, DATASET, texts, labels, SIZES[split])
+    texts, labels = from_file(Path(path) / f"{split}.jsonl")
+    return harness.Data(
+        split, f"sha256:{harness.digest(texts, labels)}", "local folder", texts, labels, SIZES[split]
+    )
+
+
+def from_file(file: Path) -> tuple[list[str], list[int]]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as why:
+        raise harness.Problem(f"cannot read {file}: {why}. --data is {DATA_HELP}") from why
+    texts, labels = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            text, label = row["text"], row["label"]
+            if not isinstance(text, str) or type(label) is not int or not 0 <= label < len(LABELS):
+                raise ValueError("text must be a string and label 0-5")
+        except (ValueError, KeyError, TypeError) as why:
+            raise harness.Problem(f"{file}, line {number}: {why!r}. --data is {DATA_HELP}") from why
+        texts.append(text)
+        labels.append(label)
+    if not texts:
+        raise harness.Problem(f"{file} is empty. --data is {DATA_HELP}")
+    return texts, labels
+
+
+def from_hub(split: str) -> tuple[list[str], list[int], str]:
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+
+    try:
+        revision = HfApi().dataset_info(DATASET, timeout=60).sha
+        data = load_dataset(DATASET, CONFIG, split=split, revision=revision)
+    except Exception as why:  # the library raises of many kinds for a Hub out of reach
+        raise harness.Problem(f"cannot get {DATASET} from the Hub: {why}. Give --data: {DATA_HELP}") from why
+    if data.features["label"].names != LABELS:
+        raise harness.Problem(f"{DATASET} at {revision} has other labels: {data.features['label'].names}")
+    return list(data["text"]), list(data["label"]), revision
+
+
+# ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Classifier:
+    net: object
+    tokenizer: object
+    device: object
+    max_length: int | None  # tokens that the model takes; None for any number
+    labels: list[str]  # in the order of the logits
+
+
+def load_model(folder: Path, device, dtype) -> Classifier:
+    """A text classifier with one logit per emotion. Raises Refused for any other model."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    harness.refuse_remote_code(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
+    if len(labels) != len(LABELS):
+        some = ", ".join(labels[:8])
+        raise harness.Refused(f"it has {len(labels)} labels ({some}) and emotion has {len(LABELS)}")
+    net = harness.pretrained(AutoModelForSequenceClassification, folder, device, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    limits = [tokenizer.model_max_length, *positions(net)]
+    return Classifier(net, tokenizer, device, min([n for n in limits if n < 1_000_000], default=None), labels)
+
+
+def positions(net) -> Iterator[int]:
+    """How many tokens have a learned position; models like RoBERTa count positions from the padding index."""
+    for name, module in net.named_modules():
+        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
+            yield module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+
+
+def describe(model: Classifier) -> dict:
+    return {
+        "labels": model.labels,
+        "preprocessing": {
+            "tokenizer": type(model.tokenizer).__name__,
+            "max_length": model.max_length,
+            "padding": "to the longest text of the batch" if can_pad(model) else "none: batches of one",
+        },
+        "dtype": str(model.net.dtype),
+    }
+
+
+def can_pad(model: Classifier) -> bool:
+    """Texts of unlike length make a batch only where tokenizer and network agree on what padding is."""
+    return None not in (model.tokenizer.pad_token_id, getattr(model.net.config, "pad_token_id", None))
+
+
+def predict(
+    model: Classifier, data: harness.Data, protocol: Protocol, batch_size: int
+) -> Iterator[harness.Batch]:
+    """Float32 logits (n, labels) of every text; longest first, so that like lengths share a batch."""
+    import torch
+
+    limit = min([n for n in (protocol.max_length, model.max_length) if n], default=None)
+    full = model.tokenizer(list(data.examples), add_special_tokens=True, verbose=False)["input_ids"]
+    lengths = [len(ids) for ids in full]
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    size = batch_size if can_pad(model) else 1
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        texts = [data.examples[i] for i in places]
+        inputs = model.tokenizer(
+            texts, return_tensors="pt", padding=size > 1, truncation=limit is not None, max_length=limit
+        )
+        with torch.inference_mode():
+            logits = model.net(**inputs.to(model.device)).logits
+        yield harness.Batch(
+            places,
+            {
+                "hash": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
+                "label": [data.targets[i] for i in places],
+                "logits": logits.float().cpu().numpy(),
+                "truncated": [limit is not None and lengths[i] > limit for i in places],
+            },
+        )
+
+
+# ── Scores ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def label_order(names: list[str], how: str) -> tuple[list[int], str]:
+    """For each of a model's labels the data set's index, and how it was found. Raises Refused."""
+    if how == "by index":
+        return list(range(len(LABELS))), "by index, whatever the labels are called"
+    if all(re.fullmatch(rf"label_{i}", name, re.IGNORECASE) for i, name in enumerate(names)):
+        return list(range(len(LABELS))), "by index: the model calls its labels LABEL_0 to LABEL_5"
+    known = [name.strip().casefold() for name in names]
+    if sorted(known) != sorted(LABELS):
+        raise harness.Refused(f"its labels {', '.join(names)} are not those of emotion: {', '.join(LABELS)}")
+    return [LABELS.index(name) for name in known], "by name"
+
+
+def scores_of(confusion) -> dict:
+    """Accuracy and F1s from confusion matrices (..., true, predicted): arrays (...).
+
+    As in scikit-learn, a class that is neither among the targets nor the predictions does not count.
+    """
+    import numpy as np
+
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, said = confusion.sum(-1), confusion.sum(-2)
+    f1 = 2 * hits / np.maximum(true + said, 1)
+    n, classes = true.sum(-1), (true + said > 0).sum(-1)
+    accuracy = hits.sum(-1) / n
+    return {
+        "accuracy": accuracy,
+        "f1-macro": f1.sum(-1) / classes,
+        "f1-micro": accuracy,  # one label a text: every false positive is another class's false negative
+        "f1-weighted": (f1 * true).sum(-1) / n,
+    }
+
+
+def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
+    """Accuracy, macro, micro and weighted F1 with 95 % intervals, from logits (n, labels) and labels (n)."""
+    import numpy as np
+
+    order, found = label_order(about["labels"], protocol.labels)
+    logits = np.array(table["logits"].to_pylist())
+    if not np.isfinite(logits).all():
+        raise harness.Refused(f"{(~np.isfinite(logits)).any(1).sum()} texts have logits that are not finite")
+    said, true = np.array(order)[logits.argmax(1)], np.array(data.targets)
+    confusion = np.zeros((len(LABELS), len(LABELS)), int)
+    np.add.at(confusion, (true, said), 1)
+    n, hits = len(true), int(np.trace(confusion))
+    samples = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=RESAMPLES)
+    ends = {
+        k: np.quantile(v, [0.025, 0.975]).tolist() for k, v in scores_of(samples.reshape(-1, 6, 6)).items()
+    }
+    method = f"percentile bootstrap over texts, {RESAMPLES} resamples, seed 0"
+    exact = dict.fromkeys(("accuracy", "f1-micro"), harness.wilson(hits, n))
+    return {
+        "metrics": {name: float(value) for name, value in scores_of(confusion).items()},
+        "intervals": ends | exact,
+        "interval_method": {name: "Wilson" if name in exact else method for name in ends},
+        "labels": found,
+        "truncated": sum(table["truncated"].to_pylist()),
+    }
+
+
+TASK = harness.Task(
+    name="sentiment-analysis",
+    dataset="emotion",
+    folder="EMOTION",
+    split="test",
+    splits=tuple(SIZES),
+    protocols=PROTOCOLS,
+    inputs=("max_length",),
+    batch_size={"cpu": 64, "cuda": 512},
+    load_data=load_data,
+    load_model=load_model,
+    describe=describe,
+    predict=predict,
+    score=score,
+    data_help=DATA_HELP,
+)
+
+if __name__ == "__main__":
+    harness.start(TASK)
