@@ -1,0 +1,916 @@
+"""What do the records of the whole registry tell? Nine trends, all counted in one pass.
+
+Reads `modelinfo.json` a line at a time (never the whole file) and the study's figures in `assets/data/`;
+writes `assets/data/audit.json` and one PNG per trend to `assets/figures/`. A trend is a generator that is sent
+batches of PTMs and returns its counts; its figure is drawn from those counts alone.
+
+    python audit.py                     all trends, the figures and a short table
+    python audit.py MODEL_ID ...        one page per model
+    python audit.py --compare OLD.json  what changed since an earlier audit.json or modelinfo.json
+"""
+
+import argparse
+import re
+import unicodedata
+from collections import Counter
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
+from heapq import nlargest
+from itertools import islice
+from pathlib import Path
+
+from ptm import PTM, ROOT, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
+
+DATA = ROOT / "assets" / "data"
+TOP = 20  # names listed per ranking
+SAFE = ("safetensors", "gguf", "onnx", "tf", "jax", "flax", "tflite", "openvino", "coreml")  # no pickle
+SIZES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
+WEEKS = 365.25 / 12 / 7  # in a month
+PARTS = (100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000)  # of a million models, the most downloaded
+RELATIONS = (
+    "finetune:",
+    "quantized:",
+    "adapter:",
+    "merge:",
+)  # after base_model: in a second tag of each base
+BETWEEN = "between 1 and 2, impossible unless percent"
+MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito, colour-blind safe
+
+
+# ── Counting in bounded memory ────────────────────────────────────────────────────────────────────────────
+
+
+class Tally(Counter):
+    """A Counter of at most 2 × `limit` names: exact below that, and else no count is short by more than
+    `short` (Misra and Gries 1982, in the batched form of Agarwal et al. 2012)."""
+
+    def __init__(self, limit: int = 100_000):
+        super().__init__()
+        self.limit, self.short = limit, 0
+
+    def add(self, names) -> None:
+        self.update(names)
+        if len(self) > 2 * self.limit:
+            less = sorted(self.values(), reverse=True)[self.limit]
+            self.short += less
+            kept = {name: count - less for name, count in self.items() if count > less}
+            self.clear()
+            self.update(kept)
+
+
+def top(counts: dict[str, int], most: int | None = TOP) -> dict[str, int]:
+    """The largest counts, ties by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most])
+
+
+def share(k: float, n: float) -> float | None:
+    return k / n if n else None
+
+
+def cut(text: str) -> str:
+    """A name of at most 200 characters; a longer one keeps a hash, so that two cannot be taken for one."""
+    return text if len(text) <= 200 else f"{text[:180]}…{number(text):016x}"
+
+
+def number(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
+
+
+def described(model: PTM) -> bool:
+    """Does the record hold more than a name, a task and claims?"""
+    return model.sha is not None or model.modified is not None or model.downloads is not None
+
+
+def bases(model: PTM) -> list[str]:
+    """The models that this one names as its base, each once: the Hub tags each plainly and with the relation."""
+    return [name for name in model.tagged("base_model:") if not name.startswith(RELATIONS)]
+
+
+# ── Trends: generators that are sent batches of PTMs and return their counts ──────────────────────────────
+
+
+def registry():
+    """How many records, how many of them with no metadata, and the date of the newest change."""
+    n = bare = 0
+    newest = ""
+    while batch := (yield):
+        n += len(batch)
+        bare += sum(not described(m) for m in batch)
+        newest = max([newest, *(m.modified for m in batch if m.modified and MONTH.match(m.modified))])
+    return {"models": n, "without_metadata": bare, "as_of": newest[:10] or None}
+
+
+def claims_by_task():
+    """Models with at least one claim, by the task that the Hub states."""
+    models, claimed = Tally(), Tally()
+    while batch := (yield):
+        models.add([cut(m.task or "no task stated") for m in batch])
+        claimed.add([cut(m.task or "no task stated") for m in batch if m.claims])
+    n, k = models.total(), claimed.total()
+    own = [task for task, count in top(models, 25).items() if count >= min(30, n / 100)]
+    tasks = {t: {"models": models[t], "with_claims": claimed[t]} for t in top(models, 1000)}
+    folded = {t: tasks.pop(t) for t in [*tasks] if t not in own}
+    if folded:
+        other = {key: total - sum(row[key] for row in tasks.values()) for key, total in
+                 (("models", n), ("with_claims", k))}  # fmt: skip
+        tasks["other"] = other
+    for row in tasks.values():
+        row["fraction"] = share(row["with_claims"], row["models"])
+    return {
+        **{"models": n, "with_claims": k, "fraction": share(k, n), "tasks": tasks, "folded": folded},
+        "rule": "A task has its own bar if it is among the 25 with the most models and at least 30 models (1 % "
+        "of them where there are fewer than 3,000) state it; the others are folded into 'other'.",
+    }
+
+
+def claim_contents():
+    """What claims are about: datasets, metrics, how many a model makes, who vouches for them and where."""
+    datasets, metrics, sizes, vouched, sources = Tally(), Tally(), Counter(), Counter(), Counter()
+    while batch := (yield):
+        claiming = [m for m in batch if m.claims]
+        claims = [claim for m in claiming for claim in m.claims]
+        datasets.add([cut(c.dataset) for c in claims])
+        metrics.add([cut(c.metric or "none stated (.eval_results)") for c in claims])
+        sizes.update([next(name for most, name in SIZES if len(m.claims) <= most) for m in claiming])
+        vouched.update(["verified" if c.verified else "self-reported" for c in claims])
+        sources.update([c.source for c in claims])
+    return {
+        **{"claims": vouched.total(), "models": sizes.total()},
+        **{"datasets": top(datasets), "distinct_datasets": len(datasets)},
+        **{"metrics": top(metrics), "distinct_metrics": len(metrics)},
+        "claims_per_model": {name: sizes[name] for _, name in SIZES},
+        "vouched": {name: vouched[name] for name in ("verified", "self-reported")},
+        "sources": {name: sources[name] for name in ("model-index", ".eval_results")},
+        "short_by_at_most": max(datasets.short, metrics.short),
+    }
+
+
+def claim_quality():
+    """What keeps claims from being checked: why entries were rejected, and what the others leave open."""
+    rejected, lacking, n, equal = Counter(), Counter(), 0, Equal()
+    while batch := (yield):
+        for m in batch:
+            if m.rejected:
+                rejected.update([cut(r.kind) for r in m.rejected])
+            if m.claims:
+                equal.add(m)
+                n += len(m.claims)
+            for c in m.claims:
+                lacking["no split"] += c.split is None
+                lacking["no dataset revision"] += c.revision is None
+                if c.unit == "ambiguous":
+                    lacking["ambiguous unit"] += 1
+                    lacking[BETWEEN] += c.number > 1 and is_bounded(c.metric)
+    return {
+        **{"claims": n, "rejected": rejected.total(), "rejected_because": dict(rejected)},
+        "impossible_values": {
+            "rejected, out of range": rejected["out of range"],
+            BETWEEN: int(lacking[BETWEEN]),
+        },
+        "lacking": {
+            k: int(lacking[k]) for k in ("no split", "no dataset revision", "ambiguous unit", BETWEEN)
+        },
+        "equal": equal.result(),
+    }
+
+
+class Equal:
+    """Claims that several models state with the same value, or that equal one of the model's base.
+
+    A sample by the claim's hash, the same for every model: all claims while they are few; whenever there are
+    more than `limit` distinct ones, every second claim is dropped with all who state it.
+    """
+
+    RULE = (
+        "Claims are equal if dataset, config, split, metric and value are and the value has 3 or more significant "
+        "digits. Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted are the "
+        "claims that 2 (10) or more models state and, of the claims of models that name a base model, those "
+        "that the base states too. one_in: 1 where all claims were compared, else the sample."
+    )
+
+    def __init__(self, limit: int = 300_000):
+        self.limit, self.mask, self.models, self.stated, self.derived = limit, 0, Counter(), set(), []
+
+    def add(self, model: PTM) -> None:
+        over = bases(model)[:8]
+        for words in {(c.dataset, c.config, c.split, c.metric, c.number) for c in model.claims}:
+            if len(repr(words[-1]).split("e")[0].replace(".", "").strip("-0")) < 3:
+                continue
+            text = cut(" · ".join(str(word) for word in words if word is not None))
+            if (key := number(text)) & self.mask:
+                continue
+            self.models[text] += 1
+            self.stated.add(number(model.id) << 64 | key)
+            if over:
+                self.derived.append([number(base) << 64 | key for base in over])
+        while max(len(self.models), len(self.stated) // 4, len(self.derived) // 2) > self.limit:
+            self.mask = self.mask * 2 + 1
+            self.models = Counter({t: n for t, n in self.models.items() if not number(t) & self.mask})
+            self.stated = {key for key in self.stated if not key & self.mask}
+            self.derived = [keys for keys in self.derived if not keys[0] & self.mask]
+
+    def result(self) -> dict:
+        counts = self.models.values()
+        return {
+            **{"rule": self.RULE, "one_in": self.mask + 1, "claims": sum(counts)},
+            "shared_by_2_or_more": sum(n for n in counts if n >= 2),
+            "shared_by_10_or_more": sum(n for n in counts if n >= 10),
+            "claims_of_derived_models": len(self.derived),
+            "same_as_base_model": sum(not self.stated.isdisjoint(keys) for keys in self.derived),
+            "most_shared": {text: n for text, n in top(self.models, 10).items() if n > 1},
+        }
+
+
+def downloads():
+    """How downloads are spread over models, and how many rest on models whose claims somebody checked."""
+    values, best = Counter(), []  # a Counter of values: far fewer than models, and exact
+    kinds = {kind: [0, 0] for kind in ("verified claim", "unverified claims only", "no claim")}
+    while batch := (yield):
+        known = [m for m in batch if m.downloads is not None and m.downloads >= 0]
+        values.update([m.downloads for m in known])
+        for m in known:
+            if m.claims:
+                kind = kinds[
+                    "verified claim" if any(c.verified for c in m.claims) else "unverified claims only"
+                ]
+                kind[0] += 1
+                kind[1] += m.downloads
+        least = best[-1][0] if len(best) == TOP else -1
+        if new := [(m.downloads, cut(m.id)) for m in known if m.downloads > least]:
+            best = nlargest(TOP, best + new)
+    n, total = values.total(), sum(value * count for value, count in values.items())
+    kinds["no claim"] = [all - sum(found) for all, *found in zip((n, total), *kinds.values(), strict=True)]
+    below = area = 0  # under the Lorenz curve, exact in integers
+    for value, count in sorted(values.items()):
+        area += count * (2 * below + count * value)
+        below += count * value
+    tops = {f"{part / 10_000:g} %": top_sum(values, part) for part in PARTS}
+    decades = [(0, 0), *((10**e, 10 ** (e + 1) - 1) for e in range(len(str(max(values, default=0)))))]
+    return {
+        **{"models": n, "downloads": total, "gini": 1 - area / (n * total) if total else None},
+        "top": {name: count for count, name in best},
+        "share_of_top": {name: {"downloads": k, "fraction": share(k, total)} for name, k in tops.items()},
+        "models_by_downloads": {
+            f"{low:,}–{high:,}" if high else "0": sum(
+                count for v, count in values.items() if low <= v <= high
+            )
+            for low, high in decades
+        },
+        "by_claims": {
+            kind: {"models": k, "fraction_of_models": share(k, n)}
+            | {"downloads": loads, "fraction_of_downloads": share(loads, total)}
+            for kind, (k, loads) in kinds.items()
+        },
+    }
+
+
+def top_sum(values: Counter, part: int) -> int:
+    """Downloads of the most downloaded `part` of a million models, rounded up to whole models."""
+    left, found = -(-values.total() * part // 1_000_000), 0
+    for value, count in sorted(values.items(), reverse=True):
+        found += value * min(left, count)
+        left -= min(left, count)
+    return found
+
+
+def growth():
+    """Models and claims by the month in which the repository was created."""
+    models, claims = Counter(), Counter()
+    while batch := (yield):
+        models.update(
+            [("created", m.created[:7]) if m.created else ("", (m.modified or "")[:7]) for m in batch]
+        )
+        for m in batch:
+            if m.claims:
+                at = ("created", m.created[:7]) if m.created else ("", (m.modified or "")[:7])
+                claims[at] += len(m.claims)
+    by = "created" if any(kind for kind, _ in models) else ""
+    found = {m for kind, m in models if kind == by and MONTH.fullmatch(m) and (m >= "2022" or not by)}
+    months = every_month(min(found), max(found)) if found else []
+    return {
+        **{"by": by or "last changed", "models": models.total(), "claims": claims.total()},
+        "undated": models.total() - sum(models[by, m] for m in months),
+        "months": {m: {"models": models[by, m], "claims": claims[by, m]} for m in months},
+        "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. If no "
+        "record has createdAt, by lastModified: no growth, but the age of the last change. A claim counts in "
+        "the month of its model.",
+    }
+
+
+def every_month(first: str, last: str) -> list[str]:
+    """The months from `first` to `last`; one in which nothing happened is a gap, not left out."""
+    start, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
+    return [f"{month // 12}-{month % 12 + 1:02}" for month in range(start, end + 1)]
+
+
+PROPERTIES = {  # what a user should know before loading a model
+    "safetensors": lambda m: "safetensors" in m.tags,
+    "pickle only": lambda m: "pytorch" in m.tags and not any(name in m.tags for name in SAFE),
+    "GGUF": lambda m: "gguf" in m.tags,
+    "ONNX": lambda m: "onnx" in m.tags,
+    "custom code": lambda m: "custom_code" in m.tags,
+    "no licence stated": lambda m: m.licence is None,
+    "licence unknown or other": lambda m: m.licence in ("unknown", "other"),
+    "gated": lambda m: m.gated is not None,
+    "no task stated": lambda m: m.task is None,
+    "no card data": lambda m: not m.has_card,
+}
+
+
+def artifacts_and_risks():
+    """Weight formats and risks, by models and weighted by downloads."""
+    count, weight, n, total, carded = Counter(), Counter(), 0, 0, False
+    while batch := (yield):
+        batch = [m for m in batch if described(m)]
+        n += len(batch)
+        total += sum(m.downloads or 0 for m in batch)
+        carded = carded or any(m.has_card is not None for m in batch)
+        for name, holds in PROPERTIES.items():
+            found = [m.downloads or 0 for m in batch if holds(m)]
+            count[name] += len(found)
+            weight[name] += sum(found)
+    if not carded:
+        count.pop("no card data", None)  # fetched without card data: nobody knows
+    return {
+        **{"models": n, "downloads": total},
+        "properties": {
+            name: {"models": k, "fraction": share(k, n)}
+            | {"downloads": weight[name], "fraction_of_downloads": share(weight[name], total)}
+            for name, k in count.items()
+        },
+        "rule": "By the tags that the Hub derives from file names and configuration, of the records that hold "
+        f"more than a name. Pickle only: tagged pytorch and none of {', '.join(SAFE)}. A licence may stand in the "
+        "text of the card alone. No card data is left out where no record of the file has any.",
+    }
+
+
+def dependencies():
+    """The base models and datasets on which the most models rest, by the tags of the models."""
+    names = {"base_models": Tally(), "datasets": Tally()}
+    models, links, relations = Counter(), Counter(), Counter()
+    while batch := (yield):
+        for m in batch:
+            tags = "\n".join(m.tags)
+            over = {cut(name) for name in bases(m)} if "base_model:" in tags else ()
+            data = {cut(name) for name in m.tagged("dataset:")} if "dataset:" in tags else ()
+            for kind, found in (("base_models", over), ("datasets", data)):
+                if found:
+                    models[kind] += 1
+                    links[kind] += len(found)
+                    names[kind].add(found)
+            if over:
+                relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
+    kinds = {
+        kind: {"models_that_name_one": models[kind], "links": links[kind], "distinct": len(tally)}
+        | {"top": top(tally), "share_of_top_10": share(sum(top(tally, 10).values()), links[kind])}
+        | {"short_by_at_most": tally.short}
+        for kind, tally in names.items()
+    }
+    return {**kinds, "relations": dict(relations)}
+
+
+def watch(ids):
+    """Today's downloads of these models."""
+    found = {}
+    while batch := (yield):
+        found.update({m.id: m.downloads for m in batch if m.id in ids and m.downloads is not None})
+    return found
+
+
+def over(models, trends: dict) -> dict:
+    """What each of these generators returns for a stream of PTMs, in one pass of it."""
+    models, results = iter(models), {}
+    for trend in trends.values():
+        next(trend)
+    while batch := list(islice(models, 1000)):
+        for trend in trends.values():
+            trend.send(batch)
+    for name, trend in trends.items():
+        try:
+            trend.send(None)
+        except StopIteration as done:
+            results[name] = done.value
+    return results
+
+
+# ── The study of 2022 beside today ────────────────────────────────────────────────────────────────────────
+
+
+def registries(study: dict, today: dict) -> dict:
+    """Monthly downloads of the 20 most downloaded packages of three registries, in one unit."""
+    factors = {"month": 1, "week": WEEKS}
+    return {
+        "unit": f"downloads a month; npm's weekly figures times {WEEKS:.6f} (365.25 / 12 / 7 weeks)",
+        **{key: study["npm"][key] for key in ("as_of", "source")},
+        "monthly_downloads": {
+            name: {k: v * factors[study[name]["period"]] for k, v in study[name]["packages"].items()}
+            for name in ("Hugging Face", "npm", "PyPI")
+        },
+        "hugging_face_in_these_records": today["top"],
+        "hubs": study["hubs"]["pretrained_models"],
+    }
+
+
+def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
+    """The numbers of the study and its sequel beside those of today's records, where both exist."""
+    by_task, theirs, keys = now["claims_by_task"], study["tasks"]["tasks"], ("models", "with_claims")
+    here = {**by_task["folded"], **by_task["tasks"]}
+    mine = {task: {key: here.get(task, {}).get(key, 0) for key in keys} for task in theirs if task != "other"}
+    mine["other"] = {key: by_task[key] - sum(row[key] for row in mine.values()) for key in keys}
+    return {
+        **{key: study["tasks"][key] for key in ("as_of", "source")},
+        "models": {"study": study["security"]["models"], "today": by_task["models"]},
+        "tasks": {
+            task: {
+                side: {**row, "fraction": share(row["with_claims"], row["models"])}
+                for side, row in (("study", theirs[task]), ("today", mine[task]))
+            }
+            for task in theirs
+        },
+        "downloads": {
+            name: {"study": count, "today": found.get(name)}
+            for name, count in study["Hugging Face"]["packages"].items()
+        },
+        "off_by_more_than_1_point": {
+            "published": err.get("published", {}).get("off_by_more_than_1_percent", {}),
+            "err.json": {
+                f"{task} ({series.get('measured')}, {series.get('protocol')})": f"{row.get('k')}/{row.get('n')}"
+                for series in err.get("series", [])
+                for task, row in series.get("tasks", {}).items()
+            },
+        },
+        "rule": "A model renamed since 2022 counts as absent (null). 'other': models of all other tasks or none.",
+    }
+
+
+def measurements() -> dict:
+    """What err.py compared, where it has run."""
+    return read_json(DATA / "err.json", dict) if (DATA / "err.json").exists() else {}
+
+
+def audit(models) -> dict:
+    """All trends over a stream of PTMs: what audit.json holds."""
+    files = {
+        **{
+            "Hugging Face": "top20model_downloads",
+            "npm": "top20npm_downloads",
+            "PyPI": "top20pypi_downloads",
+        },
+        **{"hubs": "model_hubs", "tasks": "claims_by_task", "security": "security"},
+    }
+    study = {name: read_json(DATA / f"{file}.json", dict) for name, file in files.items()}
+    trends = (
+        claims_by_task,
+        claim_contents,
+        claim_quality,
+        downloads,
+        growth,
+        artifacts_and_risks,
+        dependencies,
+    )
+    now = over(
+        models,
+        {trend.__name__: trend() for trend in trends}
+        | {"about": registry(), "watched": watch(study["Hugging Face"]["packages"])},
+    )
+    about, watched = now.pop("about"), now.pop("watched")
+    now["registries"] = registries(study, now["downloads"])
+    now["study_and_today"] = beside(study, watched, now, measurements())
+    return {"about": about, "trends": now}
+
+
+# ── Figures: each trend's counts as panels, and one function that draws panels ────────────────────────────
+
+
+@cache
+def glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+def clean(text: object, length: int = 64, drawable: frozenset[int] | None = None) -> str:
+    """A stranger's text as one short line: control, combining, right-to-left and undrawable characters are
+    written as their numbers."""
+    text, line = str(text), ""
+    for c in text[:length]:
+        plain = c.isprintable() and unicodedata.bidirectional(c) not in ("R", "AL", "AN")
+        plain = plain and not unicodedata.combining(c) and (drawable is None or ord(c) in drawable)
+        line += c if plain else f"\\u{ord(c):04x}"
+    return line if len(line) <= length and len(text) <= length else line[: length - 1] + "…"
+
+
+def short(number: float) -> str:
+    """1,234 as it is; from a hundred thousand on three digits: 123k, 1.23M, 12.3G."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= max(size, 1e5):
+            return f"{float(f'{number / size:.3g}'):g}{unit}"
+    return f"{number:,.0f}"
+
+
+def of(k: int, n: int | None) -> str:
+    """`k/n (share)`, or k alone."""
+    if not n:
+        return short(k) if n is None else f"{k}/0"
+    return f"{short(k)}/{short(n)} ({'<0.1%' if 0 < k / n < 0.0005 else f'{k / n:.1%}'})"
+
+
+def bars(title: str, rows: dict, legend: tuple[str, ...] = ()) -> dict:
+    """A panel of horizontal bars: `rows` gives for each label one (k, n) per colour."""
+    return {
+        "title": title,
+        "rows": {k: v if isinstance(v, list) else [v] for k, v in rows.items()},
+        "legend": legend,
+    }
+
+
+def ranked(title: str, counts: dict[str, int], n: int) -> dict:
+    """Bars of the 15 largest counts out of n."""
+    return bars(title, {name: (k, n) for name, k in top(counts, 15).items()} if n else {})
+
+
+def by_share(rows: dict) -> dict:
+    """Rows sorted by the share of their first bar, the largest first."""
+    first = {name: row[0] if isinstance(row, list) else row for name, row in rows.items()}
+    return dict(sorted(rows.items(), key=lambda row: (-(share(*first[row[0]]) or 0), row[0])))
+
+
+def panels(about: dict, t: dict):
+    """Each figure as (name, title, panels); every number in it stands in the trends `t`."""
+    n, tasks, what, quality = about["models"], t["claims_by_task"], t["claim_contents"], t["claim_quality"]
+    claims, equal, loads, growing = what["claims"], quality["equal"], t["downloads"], t["growth"]
+    risks, rest, study, hubs = (
+        t["artifacts_and_risks"],
+        t["dependencies"],
+        t["study_and_today"],
+        t["registries"],
+    )
+    sample = "" if equal["one_in"] == 1 else f" (a sample: 1 in {equal['one_in']})"
+    title = f"Models that claim at least one metric value: {of(tasks['with_claims'], n)}"
+    rows = by_share({task: (row["with_claims"], row["models"]) for task, row in tasks["tasks"].items()})
+    yield (
+        "claims_by_task",
+        title,
+        [bars("Models with a claim / models, by task; small tasks are in 'other'", rows)],
+    )
+
+    sizes = {
+        f"{size} claim{'s' * (size != '1')}": (k, what["models"])
+        for size, k in what["claims_per_model"].items()
+    }
+    yield (
+        "claim_contents",
+        f"What {claims:,} claims of {what['models']:,} models are about",
+        [
+            ranked("Claims by dataset (the 15 most frequent)", what["datasets"], claims),
+            ranked("Claims by metric (the 15 most frequent)", what["metrics"], claims),
+            bars("Models by the number of their claims", sizes if claims else {}),
+            ranked("Claims by who vouches for them", what["vouched"], claims),
+            ranked("Claims by where they are stated", what["sources"], claims),
+        ],
+    )
+
+    shared = {f"stated by {k} or more models": equal[f"shared_by_{k}_or_more"] for k in (2, 10)}
+    derived = {"same as the base model's": equal["same_as_base_model"]}
+    yield (
+        "claim_quality",
+        f"What keeps claims from being checked: {claims:,} claims, {quality['rejected']:,} rejected entries",
+        [
+            ranked(
+                "Entries of cards that are no claim, by reason",
+                quality["rejected_because"],
+                quality["rejected"],
+            ),
+            ranked("Claims that leave open what was measured", quality["lacking"], claims),
+            ranked(
+                f"Claims whose value (3 or more digits) others state too{sample}", shared, equal["claims"]
+            ),
+            ranked(
+                f"Such claims of models with a base model{sample}", derived, equal["claims_of_derived_models"]
+            ),
+        ],
+    )
+
+    total, known, gini = loads["downloads"], loads["models"], loads["gini"]
+    best = {f"top {part} of models": (row["downloads"], total) for part, row in loads["share_of_top"].items()}
+    kinds = {
+        kind: [(row["downloads"], total), (row["models"], known)] for kind, row in loads["by_claims"].items()
+    }
+    spans = {f"{span} downloads": (k, known) for span, k in loads["models_by_downloads"].items()}
+    yield (
+        "downloads",
+        f"{short(total)} downloads in 30 days of {known:,} models" + (f"; Gini {gini:.3f}" if total else ""),
+        [
+            bars("Share of all downloads that the most downloaded models have", best if total else {}),
+            bars(
+                "Downloads and models by the model's claims",
+                kinds if total else {},
+                ("share of downloads", "share of models"),
+            ),
+            bars("Models by their downloads", spans if known else {}),
+        ],
+    )
+
+    lines = {f"{name}, {hubs['as_of']}": found for name, found in hubs["monthly_downloads"].items()}
+    if hubs["hugging_face_in_these_records"]:
+        lines["Hugging Face, these records"] = hubs["hugging_face_in_these_records"]
+    models = {hub: (k, None) for hub, k in top(hubs["hubs"]).items()}
+    yield (
+        "registry_monthly_downloads",
+        f"The 20 most downloaded packages of three registries, {hubs['as_of']}",
+        [
+            {
+                "title": "Downloads a month by rank (npm: weekly figures × 4.348), logarithmic scale",
+                "lines": lines,
+            },
+            bars(f"Pre-trained models on the hubs, {hubs['as_of']}", models),
+        ],
+    )
+
+    months = growing["months"]
+    yield (
+        "growth",
+        f"{n - growing['undated']:,} of {n:,} models by the month in which they were {growing['by']}",
+        [
+            {"title": title, "months": {month: row[key] for month, row in months.items()}}
+            for key, title in (("models", "Models a month"), ("claims", "Claims that these models make"))
+        ],
+    )
+
+    rows = {
+        name: [(row["models"], risks["models"]), (row["downloads"], risks["downloads"])]
+        for name, row in risks["properties"].items()
+    }
+    yield (
+        "artifacts_and_risks",
+        f"Weights and risks of {risks['models']:,} models with {short(risks['downloads'])} downloads in 30 days",
+        [bars("", by_share(rows) if risks["models"] else {}, ("share of models", "share of downloads"))],
+    )
+
+    yield (
+        "dependencies",
+        f"On what {n:,} models rest, by their tags",
+        [
+            ranked(f"{kind}: the 15 most named, of {k:,} models that name one", rest[key]["top"], k)
+            for key, kind in (("base_models", "Base models"), ("datasets", "Datasets"))
+            for k in [rest[key]["models_that_name_one"]]
+        ],
+    )
+
+    sides = {
+        task: [(row[side]["with_claims"], row[side]["models"]) for side in ("study", "today")]
+        for task, row in study["tasks"].items()
+    }
+    legend = f"the study, {study['as_of']}", "these records"
+    title = f"Models with a claim, by task: the study of {study['as_of']} and these {n:,} models"
+    yield "study_and_today", title, [bars("", by_share(sides), legend)]
+
+
+def draw(ax, panel: dict) -> None:
+    """Draws one panel: horizontal bars with their text, columns by month, or lines by rank."""
+    from matplotlib.ticker import FuncFormatter
+
+    ax.set_title(panel["title"], loc="left", fontsize=9.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8.5)
+    if rows := panel.get("rows"):
+        series = list(zip(*rows.values(), strict=True))
+        for b, (pairs, colour) in enumerate(zip(series, COLOURS, strict=False)):
+            places = [i + (b - (len(series) - 1) / 2) * 0.4 for i in range(len(rows))]
+            values = [k if n is None else share(k, n) or 0 for k, n in pairs]
+            ax.barh(
+                places,
+                values,
+                0.8 / len(series),
+                color=colour,
+                label=panel["legend"][b] if panel["legend"] else "",
+            )
+            for place, value, pair in zip(places, values, pairs, strict=True):
+                ax.annotate(
+                    of(*pair), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8
+                )
+        ax.set_yticks(range(len(rows)), [clean(name, drawable=glyphs()) for name in rows])
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        counts = any(n is None for _, n in series[0])
+        widest = max(patch.get_width() for patch in ax.patches)
+        ax.set_xlim(0, widest * 1.3 or 1)
+        ax.set_xticks(
+            [x for x in ax.get_xticks() if 0 <= x <= (widest * 1.3 if counts else min(widest * 1.3 or 1, 1))]
+        )
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x) if counts else f"{x * 100:.3g}%"))
+        if panel["legend"]:
+            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8.5)
+    elif months := panel.get("months"):
+        ax.bar(range(len(months)), list(months.values()), color=COLOURS[0])
+        step = -(-len(months) // 14)
+        ax.set_xticks(range(0, len(months), step), list(months)[::step], rotation=45, ha="right")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
+    elif lines := panel.get("lines"):
+        for (name, found), colour, mark in zip(lines.items(), COLOURS, "osD^", strict=False):
+            values, first = sorted(found.values(), reverse=True), clean(next(iter(top(found))), 30, glyphs())
+            label = f"{name} (first: {first})"
+            ax.plot(range(1, len(values) + 1), values, marker=mark, markersize=4, color=colour, label=label)
+        ax.set_yscale("log")
+        ax.set_xticks([1, 5, 10, 15, 20])
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: ""))
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False, fontsize=8.5)
+    else:
+        ax.text(0, 0.5, "nothing in these records to count", va="center", fontsize=9, transform=ax.transAxes)
+        ax.set_axis_off()
+
+
+def height(panel: dict) -> float:
+    """Inches that a panel needs."""
+    if rows := panel.get("rows"):
+        return 0.65 + len(rows) * (0.36 if len(next(iter(rows.values()))) > 1 else 0.23)
+    return 3 if panel.get("months") or panel.get("lines") else 0.7
+
+
+def save(path: Path, title: str, parts: list[dict], foot: str) -> None:
+    """Draws the panels below each other and writes them as one PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    heights = [height(panel) for panel in parts]
+    figure = Figure(figsize=(8.5, sum(heights) + 0.7), dpi=150, layout="constrained")
+    axes = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, panel in zip(axes, parts, strict=True):
+        draw(ax, panel)
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    figure.supxlabel(foot, fontsize=8, x=0.01, ha="left", color="0.35")
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with atomic(path, "wb") as file:
+        figure.savefig(file, format="png", metadata={"Software": None})
+
+
+# ── Pages and tables ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
+    """What the records and the measurements say about one model, line by line."""
+    loads = f"{model.downloads:,} in 30 days, rank {rank:,} of {n:,}" if model.downloads is not None else None
+    facts = {
+        "task": model.task,
+        "downloads": loads,
+        "licence": model.licence,
+        "formats": ", ".join(
+            "pickle" if f == "pytorch" else f for f in ("pytorch", *SAFE) if f in model.tags
+        ),
+        "custom code": "yes" if "custom_code" in model.tags else None,
+        "gated": model.gated,
+        "base models": ", ".join(bases(model)),
+        "last change": model.modified,
+        "claims": f"{len(model.claims)}; {len(model.rejected)} rejected",
+    }
+    lines = [
+        clean(model.id, 120),
+        *(f"  {k:13} {clean(v, 100) if v else 'not stated'}" for k, v in facts.items()),
+    ]
+    for c in model.claims:
+        where = ", ".join(clean(part, 40) for part in (c.dataset, c.config, c.split) if part)
+        lacking = [w for w, v in (("split", c.split), ("dataset revision", c.revision)) if v is None]
+        lines.append(
+            f"    {clean(c.metric or 'no metric')} {clean(c.value, 24)} on {where}: "
+            f"{'verified' if c.verified else 'self-reported'}, {c.source}, unit {c.unit}"
+            + (f", no {' and no '.join(lacking)}" if lacking else "")
+        )
+    lines += [f"    rejected, {clean(r.reason, 60)}: {clean(r.stated, 60)}" for r in model.rejected]
+    measured = [
+        f"    {clean(row.get('metric'))}: claimed {row.get('claimed')}, measured {row.get('measured')}, discrepancy "
+        f"{row.get('discrepancy')} points, {clean(row.get('verdict') or ('off' if row.get('off') else 'not off'))} "
+        f"({clean(task)}, measured {clean(series.get('measured'))}, protocol {clean(series.get('protocol'))})"
+        for series in err.get("series", [])
+        for task, result in series.get("tasks", {}).items()
+        for row in result.get("models", [])
+        if row.get("model") == model.id
+    ]
+    return [*lines, f"  {'measured':13} {len(measured) or 'not compared (assets/data/err.json)'}", *measured]
+
+
+def pages(path: Path, ids: list[str]) -> list[str]:
+    """The pages of these models, in one pass of the records."""
+    values, found = Counter(), {}
+    for record in records(path):
+        if type(count := record.get("downloads")) is int:
+            values[count] += 1
+        if (name := record.get("id") or record.get("modelId")) in ids:
+            found[name] = PTM.from_record(record)
+    if missing := [clean(name, 120) for name in ids if name not in found]:
+        raise Problem(
+            f"{shown(path)} has no model {', '.join(missing)}; check the id, upper and lower case too"
+        )
+    lines, err = [], measurements()
+    for name in dict.fromkeys(ids):
+        rank = 1 + sum(n for value, n in values.items() if value > (found[name].downloads or 0))
+        lines += page(found[name], rank, values.total(), err)
+    return lines
+
+
+def numbers(value: object, path: tuple = ()) -> dict[tuple, float]:
+    """The numbers of nested objects, by where they stand."""
+    if isinstance(value, dict):
+        return {p: v for key, inner in value.items() for p, v in numbers(inner, (*path, key)).items()}
+    return {path: value} if type(value) in (int, float) else {}
+
+
+def compare(old: dict, new: dict, most: int = 12) -> list[str]:
+    """What changed per trend, totals first, then the largest differences; – is a number that one side lacks."""
+    lines = [f"{clean(old['about'].get('as_of'))} → {clean(new['about'].get('as_of'))}"]
+    for trend in new["trends"]:
+        a, b = (numbers(side["trends"].get(trend)) for side in (old, new))
+        changed = [(path, a.get(path), b.get(path)) for path in {*a, *b} if a.get(path) != b.get(path)]
+        changed.sort(key=lambda row: (len(row[0]), -abs((row[2] or 0) - (row[1] or 0)), row[0]))
+        lines.append(f"{trend}: {len(changed)} of {len({*a, *b})} numbers changed")
+        for path, *pair in changed[:most]:
+            before, after = ("–" if v is None else f"{v:.4g}" if type(v) is float else f"{v:,}" for v in pair)
+            lines.append(f"  {clean(' / '.join(path), 76):76} {before:>14} → {after}")
+    return lines
+
+
+def table(result: dict) -> list[str]:
+    """The few numbers that a reader wants first."""
+    about, t = result["about"], result["trends"]
+    loads, quality, risks = t["downloads"], t["claim_quality"], t["artifacts_and_risks"]
+    claims, equal = quality["claims"], quality["equal"]
+    pairs = {
+        "models": f"{about['models']:,}, newest change {about['as_of'] or 'unknown'}",
+        "models without metadata": f"{about['without_metadata']:,}",
+        "models with a claim": of(t["claims_by_task"]["with_claims"], about["models"]),
+        "claims": f"{claims:,}; {quality['rejected']:,} rejected, {sum(quality['impossible_values'].values()):,} values impossible",
+        "claims, verified": of(t["claim_contents"]["vouched"]["verified"], claims),
+        **{f"claims, {name}": of(k, claims) for name, k in quality["lacking"].items()},
+        "claims, same value as another model": of(equal["shared_by_2_or_more"], equal["claims"]),
+        "downloads in 30 days": f"{loads['downloads']:,}",
+        **{
+            f"downloads, top {p}": of(v["downloads"], loads["downloads"])
+            for p, v in loads["share_of_top"].items()
+        },
+        **{
+            f"downloads, {kind}": of(v["downloads"], loads["downloads"])
+            for kind, v in loads["by_claims"].items()
+        },
+        **{f"models, {name}": of(v["models"], risks["models"]) for name, v in risks["properties"].items()},
+    }
+    return [f"{name:52} {value}" for name, value in pairs.items()]
+
+
+def models_in(path: Path):
+    """The models of a file, with a progress bar where stderr is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(PTM.load(path), unit=" models", unit_scale=True, mininterval=1, disable=None)
+
+
+def snapshot(path: Path) -> dict:
+    """An earlier audit.json as it is, or the audit of an earlier file of records."""
+    with suppress(Problem):
+        old = read_json(path, dict)
+        if isinstance(old.get("about"), dict) and isinstance(old.get("trends"), dict):
+            return old
+    return audit(models_in(path))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    flag = parser.add_argument
+    flag(
+        "models",
+        nargs="*",
+        metavar="MODEL_ID",
+        help="print a page about each and write nothing; default: audit all",
+    )
+    flag("--modelinfo", type=Path, metavar="FILE", default=ROOT / "modelinfo.json",
+         help="the records, plain or gzipped; default: modelinfo.json")  # fmt: skip
+    flag("--compare", type=Path, metavar="OLD",
+         help="an earlier audit.json or modelinfo.json: print what changed, write nothing; default: none")  # fmt: skip
+    flag("--output", type=Path, metavar="FILE", default=DATA / "audit.json",
+         help="the counts; default: assets/data/audit.json")  # fmt: skip
+    flag("--figures", type=Path, metavar="FOLDER", default=ROOT / "assets" / "figures",
+         help="one PNG per trend; default: assets/figures")  # fmt: skip
+    args = parser.parse_args()
+    if args.models:
+        print(*pages(args.modelinfo, args.models), sep="\n")
+        return 0
+    old = snapshot(args.compare) if args.compare else None
+    result = audit(models_in(args.modelinfo))
+    if old:
+        print(*compare(old, result), sep="\n")
+        return 0
+    about = result["about"]
+    foot = f"{about['models']:,} records, newest change {about['as_of'] or 'unknown'}."
+    if about["without_metadata"]:
+        foot += f" {about['without_metadata']:,} of them hold no metadata but a name, some with a task and the study's claims."
+    write_json(args.output, result)
+    for name, title, parts in panels(about, result["trends"]):
+        save(args.figures / f"{name}.png", title, parts, foot)
+    print(*table(result), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
