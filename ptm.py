@@ -8,6 +8,7 @@ into a `PTM` with its claims. Every metric of a model card becomes a `Claim` or 
 
 import argparse
 import collections
+import functools
 import gzip
 import json
 import math
@@ -40,6 +41,7 @@ def _index(words: dict[str, list[str]]) -> dict[str, str]:
 _METRIC, _DATASET = _index(VOCABULARY["metrics"]), _index(VOCABULARY["datasets"])
 
 
+@functools.lru_cache(4096)  # the same few words in most cards
 def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
     """The vocabulary's word for a metric of type `stated` that the card calls `name`.
 
@@ -58,6 +60,7 @@ def metric_name(stated: str | None, name: str | None = None, average: str | None
     return found or (stated or name or "").strip().casefold() or None
 
 
+@functools.lru_cache(4096)
 def dataset_name(stated: str | None, name: str | None = None) -> str | None:
     """The vocabulary's word for a data set; a loader's name (`imagefolder`) yields to the name beside it."""
     if name and (not stated or stated.casefold() in VOCABULARY["loaders"]):
@@ -311,7 +314,8 @@ class PTM:
         card = get("cardData")
         card = card if isinstance(card, dict) else {}
         tags = get("tags")
-        tags = tuple(t for t in tags if isinstance(t, str)) if isinstance(tags, list) else ()
+        tags = [t for t in tags if isinstance(t, str)] if isinstance(tags, list) else []
+        licences = [t[8:] for t in tags if t[:8] == "license:"]
         author, slash, _ = name.partition("/")
         gated = get("gated")
         downloads, likes = get("downloads"), get("likes")
@@ -325,8 +329,8 @@ class PTM:
             _str(get("library_name")),
             downloads if type(downloads) is int else None,
             likes if type(likes) is int else None,
-            next((t[8:] for t in tags if t.startswith("license:")), None) or _str(card.get("license")),
-            tags,
+            (licences[0] if licences else None) or _str(card.get("license")),
+            tuple(tags),
             _str(get("createdAt")),
             _str(get("lastModified")),
             gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
