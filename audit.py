@@ -10,6 +10,7 @@ batches of PTMs and returns its counts; its figure is drawn from those counts al
 """
 
 import argparse
+import gc
 import re
 import unicodedata
 from collections import Counter
@@ -24,7 +25,7 @@ from ptm import PTM, ROOT, Problem, atomic, is_bounded, read_json, records, run,
 
 DATA = ROOT / "assets" / "data"
 TOP = 20  # names listed per ranking
-SAFE = ("safetensors", "gguf", "onnx", "tf", "jax", "flax", "tflite", "openvino", "coreml")  # no pickle
+SAFE = frozenset("safetensors gguf onnx tf jax flax tflite openvino coreml".split())  # no pickle
 SIZES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
 WEEKS = 365.25 / 12 / 7  # in a month
 PARTS = (100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000)  # of a million models, the most downloaded
@@ -98,7 +99,8 @@ def registry():
     while batch := (yield):
         n += len(batch)
         bare += sum(not described(m) for m in batch)
-        newest = max([newest, *(m.modified for m in batch if m.modified and MONTH.match(m.modified))])
+        later = [m.modified for m in batch if m.modified and m.modified > newest and MONTH.match(m.modified)]
+        newest = max(later, default=newest)
     return {"models": n, "without_metadata": bare, "as_of": newest[:10] or None}
 
 
@@ -279,13 +281,10 @@ def growth():
     """Models and claims by the month in which the repository was created."""
     models, claims = Counter(), Counter()
     while batch := (yield):
-        models.update(
-            [("created", m.created[:7]) if m.created else ("", (m.modified or "")[:7]) for m in batch]
-        )
+        models.update([month(m) for m in batch])
         for m in batch:
             if m.claims:
-                at = ("created", m.created[:7]) if m.created else ("", (m.modified or "")[:7])
-                claims[at] += len(m.claims)
+                claims[month(m)] += len(m.claims)
     by = "created" if any(kind for kind, _ in models) else ""
     found = {m for kind, m in models if kind == by and MONTH.fullmatch(m) and (m >= "2022" or not by)}
     months = every_month(min(found), max(found)) if found else []
@@ -299,40 +298,54 @@ def growth():
     }
 
 
+def month(model: PTM) -> tuple[str, str]:
+    if model.created:
+        return "created", model.created[:7]
+    return "", model.modified[:7] if model.modified else ""
+
+
 def every_month(first: str, last: str) -> list[str]:
     """The months from `first` to `last`; one in which nothing happened is a gap, not left out."""
     start, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
     return [f"{month // 12}-{month % 12 + 1:02}" for month in range(start, end + 1)]
 
 
-PROPERTIES = {  # what a user should know before loading a model
-    "safetensors": lambda m: "safetensors" in m.tags,
-    "pickle only": lambda m: "pytorch" in m.tags and not any(name in m.tags for name in SAFE),
-    "GGUF": lambda m: "gguf" in m.tags,
-    "ONNX": lambda m: "onnx" in m.tags,
-    "custom code": lambda m: "custom_code" in m.tags,
-    "no licence stated": lambda m: m.licence is None,
-    "licence unknown or other": lambda m: m.licence in ("unknown", "other"),
-    "gated": lambda m: m.gated is not None,
-    "no task stated": lambda m: m.task is None,
-    "no card data": lambda m: not m.has_card,
+TAGS = SAFE | {"pytorch", "custom_code"}
+PROPERTIES = {  # what a user should know before loading a model, by its tags of these and four of its fields
+    "safetensors": lambda tags, *_: "safetensors" in tags,
+    "pickle only": lambda tags, *_: "pytorch" in tags and SAFE.isdisjoint(tags),
+    "GGUF": lambda tags, *_: "gguf" in tags,
+    "ONNX": lambda tags, *_: "onnx" in tags,
+    "custom code": lambda tags, *_: "custom_code" in tags,
+    "no licence stated": lambda tags, licence, *_: licence == "",
+    "licence unknown or other": lambda tags, licence, *_: licence in ("unknown", "other"),
+    "gated": lambda tags, licence, gated, *_: gated,
+    "no task stated": lambda tags, licence, gated, task, card: not task,
+    "no card data": lambda tags, licence, gated, task, card: not card,
 }
 
 
 def artifacts_and_risks():
     """Weight formats and risks, by models and weighted by downloads."""
-    count, weight, n, total, carded = Counter(), Counter(), 0, 0, False
+    kinds = {}  # models that are alike in all this: a few hundred kinds, each with its models and downloads
     while batch := (yield):
-        batch = [m for m in batch if described(m)]
-        n += len(batch)
-        total += sum(m.downloads or 0 for m in batch)
-        carded = carded or any(m.has_card is not None for m in batch)
-        for name, holds in PROPERTIES.items():
-            found = [m.downloads or 0 for m in batch if holds(m)]
-            count[name] += len(found)
-            weight[name] += sum(found)
-    if not carded:
-        count.pop("no card data", None)  # fetched without card data: nobody knows
+        for m in batch:
+            licence = (m.licence if m.licence in ("unknown", "other") else "stated") if m.licence else ""
+            kind = TAGS.intersection(m.tags), licence, m.gated is not None, m.task is not None, m.has_card
+            if described(m):
+                row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
+                row[0] += 1
+                row[1] += m.downloads or 0
+    n, total = (sum(row[i] for row in kinds.values()) for i in (0, 1))
+    count, weight = (
+        {
+            name: sum(row[i] for kind, row in kinds.items() if holds(*kind))
+            for name, holds in PROPERTIES.items()
+        }
+        for i in (0, 1)
+    )
+    if all(card is None for *_, card in kinds):
+        del count["no card data"]  # fetched without card data: nobody knows
     return {
         **{"models": n, "downloads": total},
         "properties": {
@@ -341,7 +354,7 @@ def artifacts_and_risks():
             for name, k in count.items()
         },
         "rule": "By the tags that the Hub derives from file names and configuration, of the records that hold "
-        f"more than a name. Pickle only: tagged pytorch and none of {', '.join(SAFE)}. A licence may stand in the "
+        f"more than a name. Pickle only: tagged pytorch and none of {', '.join(sorted(SAFE))}. A licence may stand in the "
         "text of the card alone. No card data is left out where no record of the file has any.",
     }
 
@@ -351,17 +364,18 @@ def dependencies():
     names = {"base_models": Tally(), "datasets": Tally()}
     models, links, relations = Counter(), Counter(), Counter()
     while batch := (yield):
-        for m in batch:
-            tags = "\n".join(m.tags)
-            over = {cut(name) for name in bases(m)} if "base_model:" in tags else ()
-            data = {cut(name) for name in m.tagged("dataset:")} if "dataset:" in tags else ()
-            for kind, found in (("base_models", over), ("datasets", data)):
-                if found:
-                    models[kind] += 1
-                    links[kind] += len(found)
-                    names[kind].add(found)
-            if over:
-                relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
+        tagged = [(m, tags) for m in batch if ":" in (tags := " ".join(m.tags))]
+        derived = [(m, tags) for m, tags in tagged if "base_model:" in tags]
+        for _, tags in derived:
+            relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
+        found = {
+            "base_models": [{cut(name) for name in bases(m)} for m, _ in derived],
+            "datasets": [{cut(d) for d in m.tagged("dataset:")} for m, tags in tagged if "dataset:" in tags],
+        }
+        for kind, sets in found.items():
+            models[kind] += sum(map(bool, sets))
+            links[kind] += sum(map(len, sets))
+            names[kind].add([name for names in sets for name in names])
     kinds = {
         kind: {"models_that_name_one": models[kind], "links": links[kind], "distinct": len(tally)}
         | {"top": top(tally), "share_of_top_10": share(sum(top(tally, 10).values()), links[kind])}
@@ -384,9 +398,13 @@ def over(models, trends: dict) -> dict:
     models, results = iter(models), {}
     for trend in trends.values():
         next(trend)
-    while batch := list(islice(models, 1000)):
-        for trend in trends.values():
-            trend.send(batch)
+    gc.disable()  # records and models are trees, freed as they go; looking for cycles takes 40 % of the time
+    try:
+        while batch := list(islice(models, 200)):
+            for trend in trends.values():
+                trend.send(batch)
+    finally:
+        gc.enable()
     for name, trend in trends.items():
         try:
             trend.send(None)
@@ -759,7 +777,7 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
         "downloads": loads,
         "licence": model.licence,
         "formats": ", ".join(
-            "pickle" if f == "pytorch" else f for f in ("pytorch", *SAFE) if f in model.tags
+            "pickle" if f == "pytorch" else f for f in ("pytorch", *sorted(SAFE)) if f in model.tags
         ),
         "custom code": "yes" if "custom_code" in model.tags else None,
         "gated": model.gated,

@@ -1,0 +1,113 @@
+"""How long does the audit of a registry take, beside `json.load` and pandas on the same file?
+
+Makes a file of records from the real ones in `../shared/hub/`, numbered so that ids differ, and runs each way
+in a process of its own: seconds, microseconds a record, and the most memory that the process held.
+
+    python tests/benchmarks/audit.py [--records 300000] [--only audit]
+"""
+
+import argparse
+import gzip
+import itertools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+END = """
+seconds = time.perf_counter() - start
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+AUDIT = """
+import resource, sys, time
+sys.path.insert(0, sys.argv[2])
+start = time.perf_counter()
+from pathlib import Path
+import audit
+audit.audit(audit.PTM.load(Path(sys.argv[1])))
+"""
+# What a notebook would do for trends 1, 2, 4 and 6 to 8; it does not judge a claim's unit or value.
+PANDAS = """
+import resource, sys, time
+start = time.perf_counter()
+import json
+import pandas as pd
+with open(sys.argv[1], encoding="utf-8") as file:
+    frame = pd.DataFrame(json.load(file))
+def readable(r):
+    return isinstance(r, dict) and isinstance(r.get("dataset"), dict) and isinstance(r.get("metrics"), list) \\
+        and all(isinstance(m, dict) for m in r["metrics"])
+results = [{"id": name, **r} for name, index in zip(frame["id"], frame["model-index"]) if isinstance(index, list)
+           for e in index if isinstance(e, dict) for r in e.get("results") or [] if readable(r)]
+meta = ["id", ["dataset", "type"], ["dataset", "name"]]
+claims = pd.json_normalize(results, "metrics", meta, errors="ignore", record_prefix="metric.")
+datasets, metrics = claims["dataset.type"].value_counts(), claims["metric.type"].value_counts()
+each = claims.groupby("id").size().value_counts()
+by_task = frame["id"].isin(claims["id"]).groupby(frame["pipeline_tag"], dropna=False).agg(["sum", "size"])
+loads = frame["downloads"].fillna(0).sort_values(ascending=False)
+lorenz = loads.cumsum() / loads.sum()
+months = pd.to_datetime(frame["lastModified"]).dt.strftime("%Y-%m").value_counts()
+tags = frame[["id", "tags", "downloads"]].explode("tags")
+kinds = ["safetensors", "pytorch", "gguf", "onnx", "custom_code"]
+formats = tags[tags["tags"].isin(kinds)].groupby("tags")["downloads"].agg(["sum", "size"])
+licences = frame["id"].isin(tags[tags["tags"].str.startswith("license:", na=False)]["id"]).sum()
+rest = [tags["tags"][tags["tags"].str.startswith(p, na=False)].value_counts() for p in ("dataset:", "base_model:")]
+"""
+LOAD = """
+import resource, sys, time
+start = time.perf_counter()
+import json
+with open(sys.argv[1], encoding="utf-8") as file:
+    json.load(file)
+"""
+WAYS = {"audit": AUDIT, "json.load + pandas": PANDAS, "json.load alone": LOAD}
+
+
+def make(path: Path, count: int) -> None:
+    """Writes `count` records, one a line: the real ones over and over, each with an id of its own."""
+    real = []
+    for source in sorted((ROOT.parent / "shared" / "hub").glob("*.jsonl.gz")):
+        with gzip.open(source) as file:
+            real += [line.strip() for line in file]
+    with open(path, "wb") as file:
+        file.write(b"[\n")
+        for number, line in enumerate(itertools.islice(itertools.cycle(real), count)):
+            file.write(b",\n" if number else b"")
+            file.write(line.replace(b'"id": "', b'"id": "%d-' % (number // len(real)), 1))
+        file.write(b"\n]\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--records", type=int, default=300_000, help="default: 300000")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="runs of each way, the fastest counts; default: 1"
+    )
+    parser.add_argument(
+        "--only", choices=WAYS, help="this way alone; pandas needs 10 times the file; default: all"
+    )
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "modelinfo.json"
+        make(path, args.records)
+        print(f"{args.records:,} records, {path.stat().st_size / 1e6:,.0f} MB")
+        fastest = {}
+        for name, script in WAYS.items():
+            if args.only not in (None, name):
+                continue
+            runs = []
+            for _ in range(args.repeat):
+                command = [sys.executable, "-c", script + END, str(path), str(ROOT)]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                runs.append([float(word) for word in done.stdout.split()])
+            seconds, memory = min(runs)
+            fastest[name] = seconds
+            ratio = f"{seconds / fastest['audit']:6.1f} x the audit" if "audit" in fastest else ""
+            print(
+                f"{name:20} {seconds:8.1f} s {seconds / args.records * 1e6:7.1f} us/record {memory:8,.0f} MB {ratio}"
+            )
+
+
+if __name__ == "__main__":
+    main()
