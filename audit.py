@@ -1,8 +1,8 @@
 """What do the records of the whole registry tell? Nine trends, all counted in one pass.
 
 Reads `modelinfo.json` a line at a time (never the whole file) and the study's figures in `assets/data/`;
-writes `assets/data/audit.json` and one PNG per trend to `assets/figures/`. A trend is a generator that is sent
-batches of PTMs and returns its counts; its figure is drawn from those counts alone.
+writes `assets/data/audit.json` and one PNG per trend to `assets/figures/`. A trend is a generator that is
+sent batches of PTMs and returns its counts; its figure is drawn from those counts alone.
 
     python audit.py                     all trends, the figures and a short table
     python audit.py MODEL_ID ...        one page per model
@@ -85,7 +85,7 @@ def described(model: PTM) -> bool:
 
 
 def bases(model: PTM) -> list[str]:
-    """The models that this one names as its base, each once: the Hub tags each plainly and with the relation."""
+    """The models named as the base of this one: the Hub tags each of them plainly and with the relation."""
     return [name for name in model.tagged("base_model:") if not name.startswith(RELATIONS)]
 
 
@@ -122,8 +122,8 @@ def claims_by_task():
         row["fraction"] = share(row["with_claims"], row["models"])
     return {
         **{"models": n, "with_claims": k, "fraction": share(k, n), "tasks": tasks, "folded": folded},
-        "rule": "A task has its own bar if it is among the 25 with the most models and at least 30 models (1 % "
-        "of them where there are fewer than 3,000) state it; the others are folded into 'other'.",
+        "rule": "A task has its own bar if it is among the 25 with the most models and at least 30 models "
+        "(1 % of them where there are fewer than 3,000) state it; the others are folded into 'other'.",
     }
 
 
@@ -186,10 +186,10 @@ class Equal:
     """
 
     RULE = (
-        "Claims are equal if dataset, config, split, metric and value are and the value has 3 or more significant "
-        "digits. Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted are the "
-        "claims that 2 (10) or more models state and, of the claims of models that name a base model, those "
-        "that the base states too. one_in: 1 where all claims were compared, else the sample."
+        "Claims are equal if dataset, config, split, metric and value are and the value has 3 or more digits "
+        "that count. Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted "
+        "are the claims that 2 (10) or more models state and, of the claims of models that name a base model, "
+        "those that the base states too. one_in: 1 where all claims were compared, else the sample."
     )
 
     def __init__(self, limit: int = 300_000):
@@ -292,8 +292,8 @@ def growth():
         **{"by": by or "last changed", "models": models.total(), "claims": claims.total()},
         "undated": models.total() - sum(models[by, m] for m in months),
         "months": {m: {"models": models[by, m], "claims": claims[by, m]} for m in months},
-        "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. If no "
-        "record has createdAt, by lastModified: no growth, but the age of the last change. A claim counts in "
+        "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. If "
+        "no record has createdAt, by lastModified: no growth, but the age of the last change. A claim counts in "
         "the month of its model.",
     }
 
@@ -353,9 +353,9 @@ def artifacts_and_risks():
             | {"downloads": weight[name], "fraction_of_downloads": share(weight[name], total)}
             for name, k in count.items()
         },
-        "rule": "By the tags that the Hub derives from file names and configuration, of the records that hold "
-        f"more than a name. Pickle only: tagged pytorch and none of {', '.join(sorted(SAFE))}. A licence may stand in the "
-        "text of the card alone. No card data is left out where no record of the file has any.",
+        "rule": "By the tags that the Hub derives from file names and configuration, of the records with "
+        f"more than a name. Pickle only: tagged pytorch and none of {', '.join(sorted(SAFE))}. A licence may "
+        "stand in the text of the card alone. No card data is left out where no record of the file has any.",
     }
 
 
@@ -454,12 +454,12 @@ def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
         "off_by_more_than_1_point": {
             "published": err.get("published", {}).get("off_by_more_than_1_percent", {}),
             "err.json": {
-                f"{task} ({series.get('measured')}, {series.get('protocol')})": f"{row.get('k')}/{row.get('n')}"
-                for series in err.get("series", [])
-                for task, row in series.get("tasks", {}).items()
+                f"{task} ({s.get('measured')}, {s.get('protocol')})": f"{row.get('k')}/{row.get('n')}"
+                for s in err.get("series", [])
+                for task, row in s.get("tasks", {}).items()
             },
         },
-        "rule": "A model renamed since 2022 counts as absent (null). 'other': models of all other tasks or none.",
+        "rule": "A model renamed since 2022 counts as absent (null). 'other': all other tasks, or none.",
     }
 
 
@@ -664,7 +664,7 @@ def panels(about: dict, t: dict):
     }
     yield (
         "artifacts_and_risks",
-        f"Weights and risks of {risks['models']:,} models with {short(risks['downloads'])} downloads in 30 days",
+        f"Weights and risks of {risks['models']:,} models, {short(risks['downloads'])} downloads in 30 days",
         [bars("", by_share(rows) if risks["models"] else {}, ("share of models", "share of downloads"))],
     )
 
@@ -799,8 +799,9 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
         )
     lines += [f"    rejected, {clean(r.reason, 60)}: {clean(r.stated, 60)}" for r in model.rejected]
     measured = [
-        f"    {clean(row.get('metric'))}: claimed {row.get('claimed')}, measured {row.get('measured')}, discrepancy "
-        f"{row.get('discrepancy')} points, {clean(row.get('verdict') or ('off' if row.get('off') else 'not off'))} "
+        f"    {clean(row.get('metric'))}: claimed {row.get('claimed')}, measured {row.get('measured')}, "
+        f"discrepancy {row.get('discrepancy')} points, "
+        f"{clean(row.get('verdict') or ('off' if row.get('off') else 'not off'))} "
         f"({clean(task)}, measured {clean(series.get('measured'))}, protocol {clean(series.get('protocol'))})"
         for series in err.get("series", [])
         for task, result in series.get("tasks", {}).items()
@@ -837,7 +838,7 @@ def numbers(value: object, path: tuple = ()) -> dict[tuple, float]:
 
 
 def compare(old: dict, new: dict, most: int = 12) -> list[str]:
-    """What changed per trend, totals first, then the largest differences; – is a number that one side lacks."""
+    """What changed per trend, totals first, then by difference; – is a number that one side lacks."""
     lines = [f"{clean(old['about'].get('as_of'))} → {clean(new['about'].get('as_of'))}"]
     for trend in new["trends"]:
         a, b = (numbers(side["trends"].get(trend)) for side in (old, new))
@@ -859,9 +860,10 @@ def table(result: dict) -> list[str]:
         "models": f"{about['models']:,}, newest change {about['as_of'] or 'unknown'}",
         "models without metadata": f"{about['without_metadata']:,}",
         "models with a claim": of(t["claims_by_task"]["with_claims"], about["models"]),
-        "claims": f"{claims:,}; {quality['rejected']:,} rejected, {sum(quality['impossible_values'].values()):,} values impossible",
+        "claims": f"{claims:,}; {quality['rejected']:,} entries of cards are none",
+        **{f"impossible values, {name}": f"{k:,}" for name, k in quality["impossible_values"].items()},
         "claims, verified": of(t["claim_contents"]["vouched"]["verified"], claims),
-        **{f"claims, {name}": of(k, claims) for name, k in quality["lacking"].items()},
+        **{f"claims, {name}": of(k, claims) for name, k in quality["lacking"].items() if name != BETWEEN},
         "claims, same value as another model": of(equal["shared_by_2_or_more"], equal["claims"]),
         "downloads in 30 days": f"{loads['downloads']:,}",
         **{
@@ -905,7 +907,7 @@ def main() -> int:
     flag("--modelinfo", type=Path, metavar="FILE", default=ROOT / "modelinfo.json",
          help="the records, plain or gzipped; default: modelinfo.json")  # fmt: skip
     flag("--compare", type=Path, metavar="OLD",
-         help="an earlier audit.json or modelinfo.json: print what changed, write nothing; default: none")  # fmt: skip
+         help="an earlier audit.json or modelinfo.json: print what changed and write nothing")  # fmt: skip
     flag("--output", type=Path, metavar="FILE", default=DATA / "audit.json",
          help="the counts; default: assets/data/audit.json")  # fmt: skip
     flag("--figures", type=Path, metavar="FOLDER", default=ROOT / "assets" / "figures",
@@ -922,7 +924,9 @@ def main() -> int:
     about = result["about"]
     foot = f"{about['models']:,} records, newest change {about['as_of'] or 'unknown'}."
     if about["without_metadata"]:
-        foot += f" {about['without_metadata']:,} of them hold no metadata but a name, some with a task and the study's claims."
+        foot += (
+            f" {about['without_metadata']:,} of them hold a name, some a task and claims, but no metadata."
+        )
     write_json(args.output, result)
     for name, title, parts in panels(about, result["trends"]):
         save(args.figures / f"{name}.png", title, parts, foot)
