@@ -186,10 +186,10 @@ class Equal:
     """
 
     RULE = (
-        "Claims are equal if dataset, config, split, metric and value are and the value has 3 or more digits "
-        "that count. Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted "
-        "are the claims that 2 (10) or more models state and, of the claims of models that name a base model, "
-        "those that the base states too. one_in: 1 where all claims were compared, else the sample."
+        "Claims are equal if dataset, config, split, metric and value are, and the value has 3 or more digits. "
+        "Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted are claims "
+        "that 2 (10) or more models state and, of the claims of models that name a base model, those that the "
+        "base states too. one_in: 1 where all claims were compared, else the sample."
     )
 
     def __init__(self, limit: int = 300_000):
@@ -292,9 +292,9 @@ def growth():
         **{"by": by or "last changed", "models": models.total(), "claims": claims.total()},
         "undated": models.total() - sum(models[by, m] for m in months),
         "months": {m: {"models": models[by, m], "claims": claims[by, m]} for m in months},
-        "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. If "
-        "no record has createdAt, by lastModified: no growth, but the age of the last change. A claim counts in "
-        "the month of its model.",
+        "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. "
+        "If no record has createdAt, by lastModified: no growth, but the age of the last change. A claim "
+        "counts in the month of its model.",
     }
 
 
@@ -533,7 +533,8 @@ def of(k: int, n: int | None) -> str:
     """`k/n (share)`, or k alone."""
     if not n:
         return short(k) if n is None else f"{k}/0"
-    return f"{short(k)}/{short(n)} ({'<0.1%' if 0 < k / n < 0.0005 else f'{k / n:.1%}'})"
+    rounded = "<0.1%" if 0 < k / n < 0.0005 else ">99.9%" if 0.9995 <= k / n < 1 else f"{k / n:.1%}"
+    return f"{short(k)}/{short(n)} ({rounded})"
 
 
 def bars(title: str, rows: dict, legend: tuple[str, ...] = ()) -> dict:
@@ -624,7 +625,7 @@ def panels(about: dict, t: dict):
         [
             bars("Share of all downloads that the most downloaded models have", best if total else {}),
             bars(
-                "Downloads and models by the model's claims",
+                "By the claims of the model",
                 kinds if total else {},
                 ("share of downloads", "share of models"),
             ),
@@ -737,7 +738,14 @@ def draw(ax, panel: dict) -> None:
         ax.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: ""))
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False, fontsize=8.5)
     else:
-        ax.text(0, 0.5, "nothing in these records to count", va="center", fontsize=9, transform=ax.transAxes)
+        ax.text(
+            0,
+            0.5,
+            "nothing to count in these records; modelinfo.py fetches today's",
+            va="center",
+            fontsize=9,
+            transform=ax.transAxes,
+        )
         ax.set_axis_off()
 
 
