@@ -186,10 +186,10 @@ class Equal:
     """
 
     RULE = (
-        "Claims are equal if dataset, config, split, metric and value are, and the value has 3 or more digits. "
-        "Equal values need not be copies: accuracy on n examples takes only n + 1 values. Counted are claims "
-        "that 2 (10) or more models state and, of the claims of models that name a base model, those that the "
-        "base states too. one_in: 1 where all claims were compared, else the sample."
+        "Claims are equal if dataset, config, split, metric and value are, the value with 3 or more digits. "
+        "Equal values need not be copies: accuracy on n examples takes n + 1 values. Counted are the claims "
+        "that 2 (10) or more models state and, of the claims of models with a base model, those that the base "
+        "states too. one_in: 1 where all claims were compared, else the sample."
     )
 
     def __init__(self, limit: int = 300_000):

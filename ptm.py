@@ -176,9 +176,12 @@ def read_value(value: object, metric: str | None) -> tuple[float, float | None, 
     return number, error, percent
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps would make one each time
+
+
 def _text(value: object, length: int = 200) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = _ENCODE(value)
     except (ValueError, RecursionError):
         text = repr(type(value))
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -27,7 +27,7 @@ from pathlib import Path
 import audit
 audit.audit(audit.PTM.load(Path(sys.argv[1])))
 """
-# What a notebook would do for trends 1, 2, 4 and 6 to 8; it does not judge a claim's unit or value.
+# What a notebook would do for trends 1 to 4 and 6 to 8; it judges a claim by its number alone.
 PANDAS = """
 import resource, sys, time
 start = time.perf_counter()
@@ -41,14 +41,22 @@ def readable(r):
 cards = [(name, index) for name, index in zip(frame["id"], frame["model-index"]) if isinstance(index, list)]
 results = [{"id": name, **r} for name, index in cards for e in index
            if isinstance(e, dict) for r in e.get("results") or [] if readable(r)]
-meta = ["id", ["dataset", "type"], ["dataset", "name"]]
+meta = ["id", *(["dataset", key] for key in ("type", "name", "config", "split", "revision"))]
 claims = pd.json_normalize(results, "metrics", meta, errors="ignore", record_prefix="metric.")
 datasets, metrics = claims["dataset.type"].value_counts(), claims["metric.type"].value_counts()
 each = claims.groupby("id").size().value_counts()
+claims["number"] = pd.to_numeric(claims["metric.value"], errors="coerce")
+quality = claims[["number", "dataset.split", "dataset.revision"]].isna().sum()
+units = pd.cut(claims["number"], [0, 1, 2, 100]).value_counts()
+same = ["dataset.type", "dataset.config", "dataset.split", "metric.type", "number"]
+equal = claims.groupby(same, dropna=False)["id"].nunique().gt(1).sum()
+of_models = claims.groupby("id").size().reindex(frame["id"]).fillna(0).to_numpy()
+by_claims = frame["downloads"].groupby(of_models > 0).agg(["sum", "size"])
 by_task = frame["id"].isin(claims["id"]).groupby(frame["pipeline_tag"], dropna=False).agg(["sum", "size"])
 loads = frame["downloads"].fillna(0).sort_values(ascending=False)
 lorenz = loads.cumsum() / loads.sum()
-months = pd.to_datetime(frame["lastModified"]).dt.strftime("%Y-%m").value_counts()
+month = pd.to_datetime(frame["lastModified"]).dt.strftime("%Y-%m")
+months = frame.assign(n=of_models).groupby(month)["n"].agg(["sum", "size"])
 tags = frame[["id", "tags", "downloads"]].explode("tags")
 kinds = ["safetensors", "pytorch", "gguf", "onnx", "custom_code"]
 formats = tags[tags["tags"].isin(kinds)].groupby("tags")["downloads"].agg(["sum", "size"])
