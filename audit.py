@@ -188,7 +188,7 @@ class Equal:
     RULE = (
         "Claims are equal if dataset, config, split, metric and value are, the value with 3 or more digits. "
         "Equal values need not be copies: accuracy on n examples takes n + 1 values. Counted are the claims "
-        "that 2 (10) or more models state and, of the claims of models with a base model, those that the base "
+        "that 2 (10) or more models state and, of claims of models with a base model, those that the base "
         "states too. one_in: 1 where all claims were compared, else the sample."
     )
 
