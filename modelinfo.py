@@ -356,9 +356,9 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
         if recent:
             dates = [record.get("lastModified") if isinstance(record, dict) else None for record in batch]
             stamps = [date for date in dates if isinstance(date, str) and STAMP.fullmatch(date)]
-            batch = [
-                r for r, date in zip(batch, dates, strict=True) if date not in stamps or date >= plan["since"]
-            ]
+            undated = not plan["full"]  # a sweep has seen the records without a date
+            kept = [d >= plan["since"] if d in stamps else undated for d in dates]
+            batch = list(itertools.compress(batch, kept))
             if stamps and stamps[-1] < plan["since"]:
                 following = None
         lines = [reduced(record) for record in batch]
@@ -428,7 +428,8 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
         if complete and len(tally["gone"]) > max(100, tally["old"]):
             raise Problem(
                 f"the sweep misses {len(tally['gone'])} of {len(tally['gone']) + tally['old']} models; "
-                f"nothing was changed. If that is right, delete {shown(args.output)}; delete its journal, and run again"
+                f"nothing was changed. If that is right, delete {shown(args.output)} and its "
+                "journal, and run again"
             )
 
     if (

@@ -12,9 +12,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import fake_hub
 import pytest
 
+import fake_hub
 import modelinfo
 import ptm
 
@@ -43,7 +43,7 @@ def environment(monkeypatch, tmp_path):
 
 @pytest.fixture
 def go(tmp_path):
-    """Runs modelinfo.py in this process; returns the records of the file, checked for the promises of its form."""
+    """Runs modelinfo.py in this process; returns the records of the file, checked for its form."""
 
     def go(hub, *options, output=tmp_path / "modelinfo.json"):
         names = ["--output", str(output), "--ignore", str(tmp_path / "ignore.json")]
@@ -104,7 +104,7 @@ def test_real_records_with_every_fault_and_a_hub_that_changes(go, shared, tmp_pa
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
 def test_requests(go, count):
-    """ceil(N / 1000) plus at most 2 in full; the same for k changes; and no more than the changes are taken."""
+    """ceil(N / 1000) plus at most 2 in full; the same for k changes; and no more is taken."""
     with fake_hub.FakeHub(map(model, range(count))) as hub:
         assert go(hub) == expected(hub.models.values())
         assert len(hub.requests) <= -(-count // 1000) + 2
@@ -166,7 +166,7 @@ def test_hostile_records(go, capsys):
 
 
 def test_gone_refused_and_back(go, tmp_path):
-    """By full sweep or by id, a model goes to ignore.json with its reason, and leaves it when it comes back."""
+    """By full sweep or by id, a model goes to ignore.json with its reason, and leaves it on coming back."""
     (tmp_path / "ignore.json").write_text('{"by/hand": {"reason": "wrong", "since": "2022-01-01"}}')
     with fake_hub.FakeHub(map(model, range(9))) as hub:
         go(hub)
@@ -204,7 +204,7 @@ def test_gone_refused_and_back(go, tmp_path):
         assert "user/m00005" not in ignored(tmp_path)
 
 
-def test_a_partial_run_hides_no_change(go):
+def test_a_partial_run_hides_no_change(go, tmp_path):
     """The newest date in the file is no mark once --ids or --filter has fetched a newer model alone."""
     with fake_hub.FakeHub(map(model, range(9))) as hub:
         go(hub)
@@ -213,12 +213,9 @@ def test_a_partial_run_hides_no_change(go):
         go(hub, "--ids", "user/m00002")
         assert go(hub) == expected(hub.models.values())
     with fake_hub.FakeHub(map(model, range(9))) as hub:
-        (output := Path(modelinfo.__file__).with_name("taste.tmp")).unlink(missing_ok=True)
-        try:
-            assert len(go(hub, "--limit", 3, output=output)) == 3
-            assert len(go(hub, output=output)) == 9
-        finally:
-            output.unlink(missing_ok=True)
+        output = tmp_path / "taste.json"
+        assert len(go(hub, "--limit", 3, output=output)) == 3
+        assert len(go(hub, output=output)) == 9
 
 
 def test_quota_is_honoured_ahead_of_the_429(go):
@@ -230,7 +227,7 @@ def test_quota_is_honoured_ahead_of_the_429(go):
         assert time.monotonic() - began >= 1
 
 
-def test_token_goes_to_the_endpoint_alone(go, monkeypatch, capsys):
+def test_token_goes_to_the_endpoint_alone(go, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with fake_hub.FakeHub(map(model, range(30))) as hub, fake_hub.FakeHub() as other:
         go(hub, "--page-size", 10)
@@ -238,7 +235,7 @@ def test_token_goes_to_the_endpoint_alone(go, monkeypatch, capsys):
         hub.url, url = other.url, hub.url
         with pytest.raises(ptm.Problem, match="another host"):
             modelinfo.main(
-                ["--endpoint", url, "--full", "--page-size", "10", "--output", "/dev/null/x"[:0] or "x.tmp"]
+                ["--endpoint", url, "--full", "--page-size", "10", "--output", str(tmp_path / "x")]
             )
         assert not other.requests
     assert "hf_secret" not in "".join(capsys.readouterr())

@@ -1,0 +1,77 @@
+"""What does a sweep of the Hub cost? Requests, CPU seconds per 100,000 models, peak memory.
+
+Serves records on loopback from a process of its own, made from the real ones in ../shared where they are.
+
+    python tests/benchmarks/refresh.py --models 300000
+"""
+
+import argparse
+import gzip
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT.parent / "shared/hub/models-2022-02.jsonl.gz"
+
+
+def serve(count: int, address) -> None:
+    """A frozen FakeHub of `count` models: the real records over and over, each with an id of its own."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from fake_hub import FakeHub
+
+    made_up = {"id": "user/model", "tags": ["pytorch"], "lastModified": "2022-01-01T00:00:00.000Z"}
+    real = (
+        list(map(json.loads, gzip.decompress(REAL.read_bytes()).splitlines())) if REAL.exists() else [made_up]
+    )
+    for record in real:
+        for key in ("siblings", "config", "cardData"):
+            record.pop(key, None)
+    with FakeHub(
+        {**real[n % len(real)], "id": f"{real[n % len(real)]['id']}-{n}"} for n in range(count)
+    ) as hub:
+        hub.frozen = True
+        hub.page({"sort": ["createdAt"], "direction": ["1"]})
+        address.send(hub.url)
+        address.recv()
+        address.send(len(hub.requests))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--models", type=int, default=300_000, help="default: 300000")
+    args = parser.parse_args()
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(args.models, there), daemon=True
+    )
+    server.start()
+    url = here.recv()
+    with tempfile.TemporaryDirectory() as folder:
+        files = ["--output", f"{folder}/modelinfo.json", "--ignore", f"{folder}/ignore.json"]
+        command = [sys.executable, str(ROOT / "modelinfo.py"), "--endpoint", url, *files]
+        began = time.monotonic()
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "HF_TOKEN": ""})
+        wall = time.monotonic() - began
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # the server is not waited for yet
+        size = Path(files[1]).stat().st_size / 1e6 if done.returncode == 0 else 0
+    here.send("stop")
+    requests = here.recv()
+    server.join()
+    if done.returncode:
+        sys.exit(done.stderr)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"{args.models:,} models in {requests:,} requests, {wall:.0f} s, a file of {size:.0f} MB")
+    print(
+        f"{cpu / args.models * 1e5:.2f} CPU s per 100,000 models, peak memory {used.ru_maxrss / 1024:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
