@@ -112,6 +112,7 @@ class Hub:
 
         self.endpoint, self.bar = endpoint, bar
         self.requests = self.bytes = 0
+        self.page, self.why = 1, ""
         self.left, self.ready = "", 0.0  # requests left in the window; when we may ask again (monotonic)
         self.headers = build_hf_headers(library_name="scored")
         if not re.fullmatch(r"[ -~]*", self.headers.get("authorization", "")):
@@ -200,7 +201,7 @@ class Hub:
         while (left := self.ready - time.monotonic()) > 0:
             self.bar.set_postfix_str(f"{self.why}: waiting {left:.0f} s")
             time.sleep(min(left, 1))
-        self.bar.set_postfix_str(self.left)
+        self.bar.set_postfix_str(f"page {self.page:,}" + (f", {self.left}" if self.left else ""))
 
     def _refuse(self, error, url: str) -> None:
         """A 4xx: Refused if it is the Hub's own word on one model, else a Problem."""
@@ -343,7 +344,7 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
     taken = db.execute("SELECT count(*) FROM lines WHERE page > 0").fetchone()[0]
     hub.bar.update(taken)
     while at < len(urls) and not (args.limit and taken >= args.limit):
-        refused, batch, following = [], [], None
+        hub.page, refused, batch, following = count + 1, [], [], None
         try:
             batch, following, now = hub.get(url, dict if args.ids else list)
         except Refused as why:
