@@ -18,10 +18,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
+from task import Batch, Data, Pass, Task
 
 from ptm import atomic
 
@@ -37,53 +37,10 @@ class Failure(Exception):
         self.stage, self.reason, self.where = stage, reason, where
 
 
-@dataclass(frozen=True)
-class Data:
-    """Examples and targets of one split, in the split's own order (or a subset of them, in that order)."""
-
-    split: str
-    revision: str  # commit SHA of a Hub data set, or "sha256:" and the hash of the content
-    source: str  # where it was read, in words that hold on any machine: "dair-ai/emotion", "local folder"
-    examples: Sequence  # what `predict` needs of each: a text, a file's path
-    targets: Sequence  # what `score` needs of each: a label, a list of annotations
-    expected: int  # examples in the full split
-    about: dict = field(default_factory=dict)  # what belongs to the split as a whole, such as categories
-    index: Sequence[int] = ()  # place of each example in the full split; empty for all of them
-
-    def take(self, places: Sequence[int]) -> "Data":
-        """The examples at these places of this `Data`."""
-        index = self.index or range(len(self.examples))
-        return replace(
-            self,
-            examples=[self.examples[i] for i in places],
-            targets=[self.targets[i] for i in places],
-            index=[index[i] for i in places],
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Raw outputs of some examples: one value per example in each column."""
-
-    places: Sequence[int]  # of these examples in the `Data` that `predict` was given
-    columns: dict[str, Sequence]  # name -> list, NumPy array (n) or (n, k), Arrow array
-    unread: dict[int, str] = field(default_factory=dict)  # place -> why this example could not be read
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One forward pass (a model over a split) and the protocols that are scored from it."""
-
-    record: dict  # what makes the raw outputs what they are; kept in the Parquet file
-    data: Data
-    protocols: dict[str, object]
-    file: Path
-
-
 # ── In the parent ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_apart(task, model: Model, passes: list[Pass], options: dict, timeout: float) -> Iterator[tuple]:
+def run_apart(task: Task, model: Model, passes: list[Pass], options: dict, timeout: float) -> Iterator[tuple]:
     """Runs a model's passes in a new process and yields what it says; raises Failure when it fails.
 
     Yields ("stage", name), ("tick", done, all), ("scored", pass, protocol, record, scores) and ("refused",
@@ -135,7 +92,7 @@ def _exit(code: int) -> str:
 # ── In the child ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(send, task, model: Model, passes: list[Pass], options: dict) -> None:
+def _work(send, task: Task, model: Model, passes: list[Pass], options: dict) -> None:
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -155,6 +112,9 @@ def _work(send, task, model: Model, passes: list[Pass], options: dict) -> None:
                 _forward(task, loaded, part, options, say)
             say("stage", "score")
             table, record = predictions(part.file)
+            index = list(part.data.index or range(len(part.data.examples)))
+            if record["dataset_revision"] != part.data.revision or table["example"].to_pylist() != index:
+                raise Refused(f"its raw outputs are for other data ({record['dataset_revision']})")
             for name, protocol in part.protocols.items():
                 try:
                     scores = task.score(table, part.data, protocol, record["about"])
@@ -173,7 +133,7 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _load(task, model: Model, options: dict, say) -> tuple:
+def _load(task: Task, model: Model, options: dict, say) -> tuple:
     """Downloads and loads a model; gives it with the facts about it and the settings it runs under."""
     say("stage", "download")
     folder = Path(model.path) if model.path else download(model, say)
@@ -195,7 +155,7 @@ def _load(task, model: Model, options: dict, say) -> tuple:
     return net, task.describe(net), device
 
 
-def _forward(task, loaded: tuple, part: Pass, options: dict, say) -> None:
+def _forward(task: Task, loaded: tuple, part: Pass, options: dict, say) -> None:
     """One forward pass, written as Parquet in the data's order. Raises Refused unless all are answered."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -235,7 +195,7 @@ def _forward(task, loaded: tuple, part: Pass, options: dict, say) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def answers(task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
+def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
     """(table, {example: why unread}, batch size) of each batch; the size is halved on out-of-memory."""
     left = list(range(len(data.examples)))
     while left:
