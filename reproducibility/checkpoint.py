@@ -19,11 +19,12 @@ BESIDE = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
-HUB_SAYS = {  # errors of huggingface_hub; a gated repository's is a subclass of a missing one's
+KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
     "RevisionNotFoundError": "the Hub has no such revision of this model",
     "DisabledRepoError": "disabled on the Hub",
+    "UnpicklingError": "its weights are a pickle with more in it than tensors, which may be code: not loaded",
     "HFValidationError": "neither a folder here nor a model id of the Hub",
 }
 
@@ -55,9 +56,9 @@ def file_digest(path: Path) -> str:
 def one_line(why: BaseException) -> str:
     """An exception as one line of at most 500 characters that says what to do, where that is known."""
     kinds = [kind.__name__ for kind in type(why).__mro__]
-    if known := [HUB_SAYS[kind] for kind in kinds if kind in HUB_SAYS]:
+    if known := [KNOWN[kind] for kind in kinds if kind in KNOWN]:
         return known[0]
-    said = " ".join(str(why).split())
+    said = "".join(c for c in " ".join(str(why).split()) if c.isprintable())
     text = said if isinstance(why, (Refused, Problem)) else f"{type(why).__name__}: {said}"
     return text if len(text) <= 500 else text[:499] + "…"
 

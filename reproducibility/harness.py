@@ -178,10 +178,12 @@ def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]
             if task.protocols[name].split in (None, CLAIM, record["split"])
             and all(getattr(task.protocols[name], f) == v for f, v in record["inputs"].items())
         }
+        because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
+        because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}
         data = subset(load(record["split"]), record["limit"])
         yield (
             Model(record["model"], record["revision"], (), None),
-            [Pass(record, data, chosen, dict.fromkeys(chosen, "the saved predictions'"), path)],
+            [Pass(record, data, chosen, because, path)],
         )
 
 

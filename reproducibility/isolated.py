@@ -166,18 +166,19 @@ def _forward(task: Task, loaded: tuple, part: Pass, options: dict, say) -> None:
     protocol = next(iter(part.protocols.values()))
     batch = options["batch_size"] or task.batch_size.get(device.type, task.batch_size["cpu"])
     began, tables, unread = time.monotonic(), [], {}
-    for table, missed, batch in answers(task, net, part.data, protocol, batch):  # noqa: B007, B020 - the last size is the one that fits
+    for table, missed, size in answers(task, net, part.data, protocol, batch):
         tables.append(table)
+        batch = size
         unread |= missed
         say("tick", sum(map(len, tables)) + len(unread), len(part.data.examples))
-    table = pa.concat_tables(tables).sort_by("example")
     if unread:
         first, why = min(unread.items())
-        raise Refused(
-            f"{len(unread)} of {len(part.data.examples)} examples not answered; example {first}: {why}"
-        )
-    if table["example"].to_pylist() != list(part.data.index or range(len(part.data.examples))):
-        raise Refused(f"{len(table)} answers for {len(part.data.examples)} examples: not one each")
+        n = len(part.data.examples)
+        raise Refused(f"{len(unread)} of {n} examples not answered; example {first}: {why}")
+    answered = sorted(i for table in tables for i in table["example"].to_pylist())
+    if answered != list(part.data.index or range(len(part.data.examples))):
+        raise Refused(f"{len(answered)} answers for {len(part.data.examples)} examples: not one each")
+    table = pa.concat_tables([t for t in tables if len(t)]).sort_by("example")
     record = part.record | {
         "about": about,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -65,11 +65,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             files = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file()]
             body: object = {"id": name, "sha": sha, "siblings": [{"rfilename": f} for f in files]}
             if words[0] == "tree":
-                under = [f for f in files if f.startswith("/".join(words[2:]))]
-                body = [
-                    {"type": "file", "path": f, "size": (folder / f).stat().st_size, "oid": sha}
-                    for f in under
-                ]
+                base = folder / "/".join(words[2:])
+                below = sorted(base.rglob("*") if "recursive=true" in self.path.lower() else base.glob("*"))
+                body = [{"type": "directory" if p.is_dir() else "file", "oid": sha, "size": p.stat().st_size,
+                         "path": p.relative_to(folder).as_posix()} for p in below]  # fmt: skip
             elif words[0] not in ("", "revision"):
                 return self.answer(404, b"")
             return self.answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})

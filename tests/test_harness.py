@@ -285,7 +285,7 @@ def test_models_of_a_hub(bench):
             ("ann/none", None, "resolve"): "the Hub has no such model, or ",
             ("ann/gated", None, "resolve"): "gated: ask for access on its p",
             ("ann/behind", hub.sha("models", "ann/behind"), "resolve"): "gated: ask for access on its p",
-            ("../../nowhere", None, "resolve"): "neither a folder here nor a mo",
+            ("../../no", None, "resolve"): "neither a folder here nor a mo",
             ("a\nb", None, "resolve"): "neither a folder here nor a mo",
         }
         got = {path.rsplit("/", 1)[1] for path in hub.requests if path.startswith("GET ann/good/resolve")}
