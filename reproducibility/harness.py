@@ -19,14 +19,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from checkpoint import Model, Refused, card, digest, named, one_line, pretrained, refuse_remote_code, resolve
-from isolated import Failure, predictions, run_apart, versions
+from isolated import Failure, at_once, predictions, run_apart, versions
 from rows import add_row, code_state, error_row, make_row, read_rows, row_key, safe_name
 from task import CLAIM, Batch, Data, Pass, Task, wilson
 
 from ptm import PTM, ROOT, Problem, read_json, run, shown
 
 # What task scripts find here besides what is used here.
-__all__ = ["Batch", "Refused", "predictions", "pretrained", "refuse_remote_code", "wilson"]
+__all__ = ["Batch", "Refused", "at_once", "predictions", "pretrained", "refuse_remote_code", "wilson"]
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
 
