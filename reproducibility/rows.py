@@ -110,15 +110,16 @@ def add_row(path: Path, task: Task, row: dict) -> None:
         return all(old.get(f) == row.get(f) for f in fields)
 
     def stale(old: dict) -> bool:
-        if "error" in old:  # the model's last word counts, and a success clears the errors before it
+        if "error" in old:  # a success clears the errors before it; a folder's earlier content is gone
+            gone = str(old["revision"]).startswith("sha256:")
+            fields = ("split", "protocol") if gone else ("revision", "split", "protocol")
             return same(old, "model") and all(
-                old.get(f) in (None, row.get(f)) or row.get(f) is None
-                for f in ("revision", "split", "protocol")
+                None in (old.get(f), row.get(f)) or same(old, f) for f in fields
             )
         return (
             "error" not in row
             and same(old, "model", "revision", "dataset_revision", "split", "protocol")
-            and all(old["settings"].get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
+            and all(old.get("settings", {}).get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
         )
 
     rows = [old for old in read_rows(path, task) if not stale(old)] + [row]

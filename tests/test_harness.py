@@ -270,7 +270,7 @@ def test_models_of_a_hub(bench):
             "ann/none",
             "ann/gated",
             "ann/behind",
-            "../../nowhere",
+            "../../no",
         ]
         done = bench.run(*asked, "a\nb", "--protocol", "standard", env=env)
         assert done.returncode == 1
