@@ -8,11 +8,9 @@ Used through `harness.py`; has no command of its own.
 import collections
 import contextlib
 import gc
-import importlib.metadata
 import json
 import multiprocessing
 import os
-import platform
 import re
 import signal
 import sys
@@ -23,20 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from task import Batch, Data, Pass, Task
+from task import Batch, Data, Failure, Pass, Task, versions
 
 from ptm import atomic
 
-LIBRARIES = "torch transformers tokenizers safetensors huggingface_hub datasets numpy pillow pyarrow hotcoco"
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-
-
-class Failure(Exception):
-    """What went wrong with a model and at which stage: resolve, data, download, load, predict or score."""
-
-    def __init__(self, stage: str, reason: str, **where):
-        super().__init__(reason)
-        self.stage, self.reason, self.where = stage, reason, where
 
 
 # ── In the parent ─────────────────────────────────────────────────────────────────────────────────────────
@@ -265,12 +254,3 @@ def predictions(path: Path) -> tuple:
 
     table = pq.read_table(path)
     return table, json.loads(table.schema.metadata[b"scored"])
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries that have a hand in a measurement."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES.split():
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

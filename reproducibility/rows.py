@@ -11,8 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint import Model, digest, file_digest
-from isolated import Failure, versions
-from task import Pass, Task
+from task import Failure, Pass, Task, versions
 
 from ptm import ROOT, Problem, atomic, read_json, shown, write_json
 

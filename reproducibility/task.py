@@ -4,12 +4,24 @@ A task script builds a `Task` and gives it to `harness.start`. It finds all of t
 nothing else of the project's.
 """
 
+import contextlib
+import importlib.metadata
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+LIBRARIES = "torch transformers tokenizers safetensors huggingface_hub datasets numpy pillow pyarrow hotcoco"
 CLAIM = "claim"  # a protocol's split: the one that the model's claim names
+
+
+class Failure(Exception):
+    """What went wrong with a model and at which stage: resolve, data, download, load, predict or score."""
+
+    def __init__(self, stage: str, reason: str, **where):
+        super().__init__(reason)
+        self.stage, self.reason, self.where = stage, reason, where
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,15 @@ class Task:
     data_help: str  # what to download and how to lay it out
     code: tuple[str, ...] = ()  # further files beside the script whose change makes a measurement stale
     text: Callable | None = None  # row -> text written beside the rows, one file per model and protocol
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that have a hand in a measurement."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def wilson(successes: int, n: int, z: float = 1.959963984540054) -> list[float]:
