@@ -19,6 +19,14 @@ BESIDE = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
+KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
+    "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
+    "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
+    "RevisionNotFoundError": "the Hub has no such revision of this model",
+    "DisabledRepoError": "disabled on the Hub",
+    "UnpicklingError": "its weights are a pickle with more in it than tensors, which may be code: not loaded",
+    "HFValidationError": "neither a folder here nor a model id of the Hub",
+}
 
 
 class Refused(Exception):
@@ -46,47 +54,41 @@ def file_digest(path: Path) -> str:
 
 
 def one_line(why: BaseException) -> str:
-    """An exception as one line of at most 500 characters."""
-    said = " ".join(str(why).split())
+    """An exception as one line of at most 500 characters that says what to do, where that is known."""
+    kinds = [kind.__name__ for kind in type(why).__mro__]
+    if known := [KNOWN[kind] for kind in kinds if kind in KNOWN]:
+        return known[0]
+    said = "".join(c for c in " ".join(str(why).split()) if c.isprintable())
     text = said if isinstance(why, (Refused, Problem)) else f"{type(why).__name__}: {said}"
     return text if len(text) <= 500 else text[:499] + "…"
 
 
+def named(text: str) -> tuple[str, str | None]:
+    """Name and asked revision of a model: a Hub id and what follows `@`, or a folder seen from ROOT."""
+    if not os.path.isdir(text):
+        name, _, revision = text.partition("@")
+        return name, revision or None
+    name = Path(os.path.relpath(text, ROOT)).as_posix()
+    return name if name.startswith("../") else f"./{name}", None  # never mistaken for a Hub id
+
+
 def resolve(text: str) -> Model:
-    """A Hub id, `id@revision` or local folder as a Model of known revision. Raises Refused."""
+    """A Hub id, `id@revision` or local folder as a Model of known revision. Raises Refused or a Hub error."""
+    name, revision = named(text)
     if os.path.isdir(text):
         folder = Path(text).resolve()
-        files = wanted([p.name for p in folder.iterdir() if p.is_file()])
-        name = Path(os.path.relpath(folder, ROOT)).as_posix()
+        files = wanted([path.name for path in folder.iterdir() if path.is_file()])
         content = digest([(n, file_digest(folder / n)) for n in files])
-        return Model(name if name.startswith("../") else f"./{name}", f"sha256:{content}", files, str(folder))
+        return Model(name, f"sha256:{content}", files, str(folder))
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
-    name, _, revision = text.partition("@")
-    try:
-        info = HfApi().model_info(name, revision=revision or None, timeout=60)
-    except HFValidationError as why:
-        raise Refused(f"neither a folder nor a model id of the Hub: {text!r}") from why
-    except GatedRepoError as why:
-        raise Refused(f"gated: ask for access on its page on the Hub and set HF_TOKEN: {name}") from why
-    except RevisionNotFoundError as why:
-        raise Refused(f"the Hub has no revision {revision!r} of {name}") from why
-    except RepositoryNotFoundError as why:
-        raise Refused(f"the Hub has no model {name} (or it is private: set HF_TOKEN)") from why
-    except HfHubHTTPError as why:
-        raise Refused(f"the Hub did not answer: {one_line(why)}") from why
+    info = HfApi().model_info(name, revision=revision, timeout=60)
     return Model(name, info.sha, wanted([s.rfilename for s in info.siblings or []]), None)
 
 
 def card(model: Model) -> PTM:
     """What the model's own card claims, at the revision measured."""
+    import yaml
     from huggingface_hub import hf_hub_download
     from huggingface_hub.repocard import metadata_load
 
@@ -94,7 +96,10 @@ def card(model: Model) -> PTM:
         return PTM.from_record({"id": model.name})
     path = Path(model.path, "README.md") if model.path else None
     path = path or hf_hub_download(model.name, "README.md", revision=model.revision)
-    return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
+    try:
+        return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
+    except (ValueError, yaml.YAMLError):  # the Hub reads no claim in such a card either
+        return PTM.from_record({"id": model.name})
 
 
 def wanted(names: list[str]) -> tuple[str, ...]:

@@ -9,238 +9,25 @@ outputs to `predictions/<FOLDER>/*.parquet` (not in git). Run again, it does onl
 
 import argparse
 import functools
-import inspect
-import json
-import math
-import os
-import random
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from checkpoint import (
-    Model,
-    Refused,
-    card,
-    digest,
-    file_digest,
-    one_line,
-    pretrained,
-    refuse_remote_code,
-    resolve,
-)
-from isolated import Batch, Data, Failure, Pass, predictions, run_apart, versions
+from checkpoint import Model, Refused, card, digest, named, one_line, pretrained, refuse_remote_code, resolve
+from isolated import at_once, predictions, run_apart
+from plan import choose, plan, saved, splits, subset
+from rows import add_row, code_state, error_row, make_row, read_rows, row_key
+from task import CLAIM, Batch, Data, Failure, Pass, Task, wilson
 
-from ptm import PTM, ROOT, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, Problem, run, shown
 
-__all__ = [
-    "Batch",
-    "Data",
-    "Problem",
-    "Refused",
-    "predictions",
-    "pretrained",
-    "refuse_remote_code",
-]  # for tasks
-
+# What task scripts find here besides what is used here.
+__all__ = ["Batch", "Data", "Refused", "at_once", "digest", "predictions", "pretrained"]
+__all__ += ["refuse_remote_code", "subset", "wilson"]
 HERE = ROOT / "reproducibility"
-CLAIM = "claim"  # a protocol's split: the one that the model's claim names
 DTYPES = ("float32", "float16", "bfloat16", "auto")
-
-
-# ── What a task script and the harness hand each other ────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task as the harness sees it. Functions must be top-level ones: they are sent to the child process.
-
-    load_data(path, split) reads the full split from a folder, or from the Hub where path is None; raises
-        Problem with `data_help` where there is none. Its `revision` must change with the content.
-    load_model(folder, device, dtype) loads from a local folder (see `pretrained`); raises Refused.
-    describe(model) gives facts in JSON that `score` and the row need: `labels`, `preprocessing`, …
-    predict(model, data, protocol, batch_size) yields Batches, in any order. If memory runs out, it is called
-        again with the examples that are left and half the batch size. Columns must hold raw outputs and
-        `hash`, a hash of the example's content.
-    score(table, data, protocol, about) gives {"metrics", "intervals", "interval_method"} and further notes
-        for the row. Row i of the Arrow table is example i of `data`; `about` is what `describe` gave.
-        Raises Refused, for example for labels that cannot be mapped.
-    """
-
-    name: str  # the Hub's word: "sentiment-analysis"
-    dataset: str  # ptm's word: "emotion"
-    folder: str  # under results/ and predictions/: "EMOTION"
-    split: str  # measured where neither --split, the protocol nor the claim names one
-    splits: tuple[str, ...]  # that the data set has
-    protocols: dict[str, object]  # name -> frozen dataclass with a `split`: a name, CLAIM, or None for any
-    inputs: tuple[str, ...]  # the protocol's fields that change raw outputs; the others need no forward pass
-    batch_size: dict[str, int]  # first try per kind of device: {"cpu": 32, "cuda": 256}
-    load_data: Callable
-    load_model: Callable
-    describe: Callable
-    predict: Callable
-    score: Callable
-    data_help: str  # what to download and how to lay it out
-    code: tuple[str, ...] = ()  # further files beside the script whose change makes a measurement stale
-    text: Callable | None = None  # row -> text written beside the rows, one file per model and protocol
-
-
-def wilson(successes: int, n: int, z: float = 1.959963984540054) -> list[float]:
-    """The 95 % score interval of a proportion (Wilson, 1927)."""
-    share, centre = successes / n, (successes + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * math.sqrt(n * share * (1 - share) + z * z / 4)
-    return [max(0.0, centre - half), min(1.0, centre + half)]
-
-
-# ── Which models, at which revision, on which split ───────────────────────────────────────────────────────
-
-
-def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
-    """The models to measure: those named, or all that claim something on the data set and are not ignored."""
-    if args.models:
-        return [(name, None) for name in dict.fromkeys(args.models)]
-    ignored = read_json(args.ignore, dict | list) if args.ignore.exists() else {}
-    claiming = [m for m in PTM.load(args.modelinfo) if any(c.dataset == task.dataset for c in m.claims)]
-    chosen = [(m.id, m) for m in claiming if m.id not in ignored]
-    print(
-        f"{len(chosen)} models of {shown(args.modelinfo)} claim something on {task.dataset}"
-        f" ({len(claiming) - len(chosen)} more are left out by {shown(args.ignore)})",
-        file=sys.stderr,
-    )
-    return chosen
-
-
-def splits(task: Task, protocol, asked: str | None, claimed: list[str | None]) -> dict[str, str]:
-    """Split -> why this one, for each split that a protocol measures; none where it forbids `asked`."""
-    if protocol.split not in (None, CLAIM):
-        fixed = {protocol.split: "the protocol's"}
-        return fixed if asked in (None, protocol.split) else {}
-    if asked:
-        return {asked: "--split"}
-    found = {}
-    for split in claimed if protocol.split == CLAIM else []:
-        if split in task.splits:
-            found[split] = "the claim's"
-        elif split:
-            found.setdefault(task.split, f"the claim's, {split!r}, is none of {', '.join(task.splits)}")
-        else:
-            found.setdefault(task.split, "the claim names none")
-    return found or {task.split: "the default"}
-
-
-# ── Rows ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def code_state(task: Task) -> dict:
-    """The project's commit, whether its code differs from it, and a hash of the code that measures."""
-
-    def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    script = Path(inspect.getsourcefile(task.score))
-    files = [HERE / "harness.py", HERE / "isolated.py", script, *(script.parent / name for name in task.code)]
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "requirements.txt")
-    hashes = [(path.name, file_digest(path)) for path in files]
-    return {"git": git("rev-parse", "HEAD"), "dirty": bool(changed), "hash": digest(hashes)}
-
-
-def row_key(record: dict, name: str, protocol: object) -> str:
-    """What must be the same for a row to be reused instead of measured again."""
-    return digest(record["key"], name, asdict(protocol))
-
-
-def make_row(task: Task, part: Pass, name: str, record: dict, scores: dict, code: dict) -> dict:
-    """The row of one protocol, scored from raw outputs that `record` describes."""
-    protocol, about = part.protocols[name], dict(record["about"])
-    return {
-        **{k: record[k] for k in ("model", "revision", "source", "dataset_revision", "split", "examples")},
-        **{k: record[k] for k in ("measured_at", "seconds")},
-        "task": task.name,
-        "dataset": task.dataset,
-        "protocol": name,
-        **{k: scores.pop(k) for k in ("metrics", "intervals", "interval_method")},
-        "settings": {
-            **{k: record[k] for k in ("dtype", "limit")},
-            **record["ran"],
-            "preprocessing": about.pop("preprocessing", None),
-            "choices": asdict(protocol),
-        },
-        "notes": {"split": record["split_because"], "data": part.data.source, **scores},
-        "versions": record["versions"],
-        "code": code,
-        "predictions": {
-            "file": shown(part.file),
-            "sha256": file_digest(part.file),
-            "code": record["code"]["hash"],  # differs from the row's where they were scored again later
-        },
-        "key": row_key(record, name, protocol),
-    }
-
-
-def error_row(
-    task: Task, model: Model, why: Failure, code: dict, part: Pass | None = None, protocol=None
-) -> dict:
-    """The row of a model that failed: at which stage, and why in one line."""
-    return {
-        "model": model.name,
-        "revision": model.revision,
-        "task": task.name,
-        "dataset": task.dataset,
-        "split": part.data.split if part else None,
-        "protocol": protocol,
-        "stage": why.stage,
-        "error": why.reason,
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": versions(),
-        "code": code,
-    }
-
-
-def read_rows(path: Path, task: Task) -> list[dict]:
-    """The rows in a results file; none if there is no file yet. Raises Problem for another kind of file."""
-    found = read_json(path, dict, "move it away to start afresh") if path.exists() else {}
-    rows = found.get("rows", [])
-    if found.get("task", task.name) != task.name or not all(isinstance(r, dict) for r in rows):
-        raise Problem(f"{shown(path)} holds no rows of {task.name}; give another --results")
-    return rows
-
-
-def add_row(path: Path, task: Task, row: dict) -> None:
-    """Adds a row to the file. It replaces the same measurement; an error never replaces a measurement."""
-
-    def same(old: dict, *fields: str) -> bool:
-        return all(old.get(f) == row.get(f) for f in fields)
-
-    def stale(old: dict) -> bool:
-        if "error" in old:  # the model's last word counts, and a success clears the errors before it
-            return same(old, "model") and all(
-                old.get(f) in (None, row.get(f)) or row.get(f) is None
-                for f in ("revision", "split", "protocol")
-            )
-        return (
-            "error" not in row
-            and same(old, "model", "revision", "dataset_revision", "split", "protocol")
-            and all(old["settings"].get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
-        )
-
-    rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
-    rows.sort(key=lambda r: [str(r.get(f) or "") for f in ("model", "revision", "split", "protocol", "key")])
-    write_json(path, {"task": task.name, "rows": rows})
-
-
-def safe_name(text: str) -> str:
-    """A file name for any text: what is odd becomes `_`, and a hash keeps two texts apart if need be."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")[:80]
-    return safe if safe == text else f"{safe}-{digest(text)[:8]}"
-
-
-# ── The run ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
@@ -288,80 +75,12 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def subset(data: Data, limit: int | None) -> Data:
-    """The data, or `limit` examples of it: always the same ones, in the data's order."""
-    places = range(len(data.examples))
-    if limit and limit < len(places):
-        places = sorted(random.Random(0).sample(places, limit))
-    return data.take(places)
-
-
-def plan(task: Task, args, model: Model, claimed: list[str | None], load: Callable, code: dict) -> list[Pass]:
-    """The forward passes that the protocols need: protocols that agree on split and inputs share one."""
-    passes: dict[str, Pass] = {}
-    for name in args.protocol or task.protocols:
-        protocol = task.protocols[name]
-        for split, because in splits(task, protocol, args.split, claimed).items():
-            inputs = {field: getattr(protocol, field) for field in task.inputs}
-            data = subset(full := load(split), args.limit)
-            facts = {
-                "model": model.name,
-                "revision": model.revision,
-                "dataset_revision": data.revision,
-                "split": split,
-                "limit": args.limit if len(data.examples) < len(full.examples) else None,
-                "dtype": args.dtype,
-                "inputs": inputs,
-            }
-            used = versions()
-            key = digest(facts, code["hash"], args.device, used.get("torch"), used.get("transformers"))
-            if key not in passes:
-                stem = f"{safe_name(model.name)}@{model.revision.split(':')[-1][:12]}.{split}.{key[:16]}"
-                record = facts | {
-                    "key": key,
-                    "task": task.name,
-                    "source": f"measured here; model from {'a local folder' if model.path else 'the Hub'}",
-                    "examples": {"expected": data.expected, "evaluated": len(data.examples)},
-                    "code": code,
-                    "split_because": {},
-                }
-                passes[key] = Pass(record, data, {}, args.predictions / task.folder / f"{stem}.parquet")
-            passes[key].protocols[name] = protocol
-            passes[key].record["split_because"][name] = because
-    return list(passes.values())
-
-
-def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]]:
-    """The passes whose raw outputs lie in --predictions, of the models named or all. Problem if none."""
-    import pyarrow.parquet as pq
-
-    asked = [(m.name, m.revision) for m in map(resolve, filter(os.path.isdir, args.models))]
-    asked += [tuple(text.partition("@")[::2]) for text in args.models if not os.path.isdir(text)]
-    found = []
-    for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
-        record = json.loads(pq.read_schema(path).metadata[b"scored"])
-        names = {(record["model"], ""), (record["model"], record["revision"])}
-        if (not asked or names & set(asked)) and args.split in (None, record["split"]):
-            found.append((record["measured_at"], path, record))
-    if not found:
-        raise Problem(f"no saved predictions of these models in {shown(args.predictions / task.folder)}")
-    for _, path, record in sorted(found, key=lambda f: f[0]):  # the newest last, so that its row stays
-        chosen = {
-            name: task.protocols[name]
-            for name in args.protocol or task.protocols
-            if task.protocols[name].split in (None, CLAIM, record["split"])
-            and all(getattr(task.protocols[name], f) == v for f, v in record["inputs"].items())
-        }
-        data = subset(load(record["split"]), record["limit"])
-        yield Model(record["model"], record["revision"], (), None), [Pass(record, data, chosen, path)]
-
-
 def measure(task: Task, args, model: Model, passes: list[Pass], code: dict) -> Iterator[dict]:
     """A row per pass and protocol; where the model's process fails, one with the error is the last."""
     from tqdm import tqdm
 
     options = {k: getattr(args, k) for k in ("device", "dtype", "batch_size", "force")}
-    bar = tqdm(desc=model.name[-50:], unit=" examples", leave=False)
+    bar = tqdm(desc=model.name[-50:], unit=" examples", leave=False, disable=None)
     try:
         for kind, *said in run_apart(task, model, passes, options, args.timeout):
             if kind == "stage":
@@ -383,7 +102,7 @@ def attempt(
     task: Task, args, text: str, known: PTM | None, load: Callable, code: dict, done: set
 ) -> Iterator[dict]:
     """The rows of the model that `text` names, save those with a key in `done`; a failure is a row too."""
-    model, stage = Model(text, None, (), None), "resolve"
+    model, stage = Model(*named(text), (), None), "resolve"
     try:
         model = resolve(text)
         claimed = [c.split for c in (known or card(model)).claims if c.dataset == task.dataset]
@@ -449,18 +168,15 @@ def main(task: Task) -> int:
     else:
         jobs = [attempt(task, args, text, known, load, code, done) for text, known in choose(task, args)]
     counts = {"measured": 0, "failed": 0, "measured before": 0}
-    for job in tqdm(jobs, desc=task.name, unit=" models", disable=len(jobs) < 2):
+    for job in tqdm(jobs, desc=task.name, unit=" models", disable=None):
         failed = rows = 0
         for row in job:
             add_row(args.results, task, row)
             show(row)
             rows, failed = rows + 1, failed + ("error" in row)
-            if task.text and "error" not in row and row["settings"]["limit"] is None:
-                with atomic(args.results.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
-                    file.write(task.text(row))
         counts["failed" if failed else "measured" if rows else "measured before"] += 1
     said = ", ".join(f"{n} {what}" for what, n in counts.items())
-    print(f"{len(jobs)} models: {said}; rows in {shown(args.results)}", file=sys.stderr)
+    print(f"{said}; rows in {shown(args.results)}", file=sys.stderr)
     return 1 if counts["failed"] else 0
 
 

@@ -5,85 +5,33 @@ that names the stage. Reads the model's files and the data; writes one Parquet f
 Used through `harness.py`; has no command of its own.
 """
 
+import collections
 import contextlib
 import gc
-import importlib.metadata
 import json
 import multiprocessing
 import os
-import platform
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
+from task import Batch, Data, Failure, Pass, Task, versions
 
 from ptm import atomic
 
-LIBRARIES = "torch transformers tokenizers safetensors huggingface_hub datasets numpy pillow pyarrow hotcoco"
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-
-
-class Failure(Exception):
-    """What went wrong with a model and at which stage: resolve, data, download, load, predict or score."""
-
-    def __init__(self, stage: str, reason: str, **where):
-        super().__init__(reason)
-        self.stage, self.reason, self.where = stage, reason, where
-
-
-@dataclass(frozen=True)
-class Data:
-    """Examples and targets of one split, in the split's own order (or a subset of them, in that order)."""
-
-    split: str
-    revision: str  # commit SHA of a Hub data set, or "sha256:" and the hash of the content
-    source: str  # where it was read, in words that hold on any machine: "dair-ai/emotion", "local folder"
-    examples: Sequence  # what `predict` needs of each: a text, a file's path
-    targets: Sequence  # what `score` needs of each: a label, a list of annotations
-    expected: int  # examples in the full split
-    about: dict = field(default_factory=dict)  # what belongs to the split as a whole, such as categories
-    index: Sequence[int] = ()  # place of each example in the full split; empty for all of them
-
-    def take(self, places: Sequence[int]) -> "Data":
-        """The examples at these places of this `Data`."""
-        index = self.index or range(len(self.examples))
-        return replace(
-            self,
-            examples=[self.examples[i] for i in places],
-            targets=[self.targets[i] for i in places],
-            index=[index[i] for i in places],
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Raw outputs of some examples: one value per example in each column."""
-
-    places: Sequence[int]  # of these examples in the `Data` that `predict` was given
-    columns: dict[str, Sequence]  # name -> list, NumPy array (n) or (n, k), Arrow array
-    unread: dict[int, str] = field(default_factory=dict)  # place -> why this example could not be read
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One forward pass (a model over a split) and the protocols that are scored from it."""
-
-    record: dict  # what makes the raw outputs what they are; kept in the Parquet file
-    data: Data
-    protocols: dict[str, object]
-    file: Path
 
 
 # ── In the parent ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_apart(task, model: Model, passes: list[Pass], options: dict, timeout: float) -> Iterator[tuple]:
+def run_apart(task: Task, model: Model, passes: list[Pass], options: dict, timeout: float) -> Iterator[tuple]:
     """Runs a model's passes in a new process and yields what it says; raises Failure when it fails.
 
     Yields ("stage", name), ("tick", done, all), ("scored", pass, protocol, record, scores) and ("refused",
@@ -135,7 +83,7 @@ def _exit(code: int) -> str:
 # ── In the child ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(send, task, model: Model, passes: list[Pass], options: dict) -> None:
+def _work(send, task: Task, model: Model, passes: list[Pass], options: dict) -> None:
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -155,6 +103,9 @@ def _work(send, task, model: Model, passes: list[Pass], options: dict) -> None:
                 _forward(task, loaded, part, options, say)
             say("stage", "score")
             table, record = predictions(part.file)
+            index = list(part.data.index or range(len(part.data.examples)))
+            if record["dataset_revision"] != part.data.revision or table["example"].to_pylist() != index:
+                raise Refused(f"its raw outputs are for other data ({record['dataset_revision']})")
             for name, protocol in part.protocols.items():
                 try:
                     scores = task.score(table, part.data, protocol, record["about"])
@@ -173,7 +124,7 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _load(task, model: Model, options: dict, say) -> tuple:
+def _load(task: Task, model: Model, options: dict, say) -> tuple:
     """Downloads and loads a model; gives it with the facts about it and the settings it runs under."""
     say("stage", "download")
     folder = Path(model.path) if model.path else download(model, say)
@@ -195,7 +146,7 @@ def _load(task, model: Model, options: dict, say) -> tuple:
     return net, task.describe(net), device
 
 
-def _forward(task, loaded: tuple, part: Pass, options: dict, say) -> None:
+def _forward(task: Task, loaded: tuple, part: Pass, options: dict, say) -> None:
     """One forward pass, written as Parquet in the data's order. Raises Refused unless all are answered."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -206,18 +157,19 @@ def _forward(task, loaded: tuple, part: Pass, options: dict, say) -> None:
     protocol = next(iter(part.protocols.values()))
     batch = options["batch_size"] or task.batch_size.get(device.type, task.batch_size["cpu"])
     began, tables, unread = time.monotonic(), [], {}
-    for table, missed, batch in answers(task, net, part.data, protocol, batch):  # noqa: B007, B020 - the last size is the one that fits
+    for table, missed, size in answers(task, net, part.data, protocol, batch):
         tables.append(table)
+        batch = size
         unread |= missed
         say("tick", sum(map(len, tables)) + len(unread), len(part.data.examples))
-    table = pa.concat_tables(tables).sort_by("example")
     if unread:
         first, why = min(unread.items())
-        raise Refused(
-            f"{len(unread)} of {len(part.data.examples)} examples not answered; example {first}: {why}"
-        )
-    if table["example"].to_pylist() != list(part.data.index or range(len(part.data.examples))):
-        raise Refused(f"{len(table)} answers for {len(part.data.examples)} examples: not one each")
+        n = len(part.data.examples)
+        raise Refused(f"{len(unread)} of {n} examples not answered; example {first}: {why}")
+    answered = sorted(i for table in tables for i in table["example"].to_pylist())
+    if answered != list(part.data.index or range(len(part.data.examples))):
+        raise Refused(f"{len(answered)} answers for {len(part.data.examples)} examples: not one each")
+    table = pa.concat_tables([t for t in tables if len(t)]).sort_by("example")
     record = part.record | {
         "about": about,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -235,7 +187,7 @@ def _forward(task, loaded: tuple, part: Pass, options: dict, say) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def answers(task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
+def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
     """(table, {example: why unread}, batch size) of each batch; the size is halved on out-of-memory."""
     left = list(range(len(data.examples)))
     while left:
@@ -257,6 +209,33 @@ def answers(task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
             torch.cuda.empty_cache()
 
 
+def at_once(work: Callable, items: Iterable, device) -> Iterator:
+    """`work(item)` for each item, in order; on a CPU several at once, with its threads shared out among them.
+
+    One batch a core beats all cores on one batch, above all for small models and on a busy machine, and no
+    result depends on how many cores there are.
+    """
+    import torch
+
+    if device.type != "cpu":
+        yield from map(work, items)
+        return
+    threads = torch.get_num_threads()
+    workers = min(threads, 8)
+    torch.set_num_threads(threads // workers)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = collections.deque()
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _table(batch: Batch, index: Sequence[int]):
     import numpy as np
     import pyarrow as pa
@@ -275,12 +254,3 @@ def predictions(path: Path) -> tuple:
 
     table = pq.read_table(path)
     return table, json.loads(table.schema.metadata[b"scored"])
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries that have a hand in a measurement."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES.split():
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

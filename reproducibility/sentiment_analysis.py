@@ -150,27 +150,30 @@ def predict(
     import torch
 
     limit = min([n for n in (protocol.max_length, model.max_length) if n], default=None)
-    full = model.tokenizer(list(data.examples), add_special_tokens=True, verbose=False)["input_ids"]
-    lengths = [len(ids) for ids in full]
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    texts = list(data.examples)
+    tokens = dict(model.tokenizer(texts, verbose=False))  # name -> a list for each text
+    lengths = [len(ids) for ids in tokens["input_ids"]]
+    for i in (i for i, length in enumerate(lengths) if limit and length > limit):
+        for name, values in model.tokenizer(texts[i], truncation=True, max_length=limit).items():
+            tokens[name][i] = values
+    order = sorted(range(len(texts)), key=lambda i: -lengths[i])
     size = batch_size if can_pad(model) else 1
-    for start in range(0, len(order), size):
-        places = order[start : start + size]
-        texts = [data.examples[i] for i in places]
-        inputs = model.tokenizer(
-            texts, return_tensors="pt", padding=size > 1, truncation=limit is not None, max_length=limit
-        )
+
+    def answer(places: list[int]) -> harness.Batch:
+        batch = {name: [values[i] for i in places] for name, values in tokens.items()}
+        inputs = model.tokenizer.pad(batch, padding=size > 1, return_tensors="pt", verbose=False)
         with torch.inference_mode():
             logits = model.net(**inputs.to(model.device)).logits
-        yield harness.Batch(
-            places,
-            {
-                "hash": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
-                "label": [data.targets[i] for i in places],
-                "logits": logits.float().cpu().numpy(),
-                "truncated": [limit is not None and lengths[i] > limit for i in places],
-            },
-        )
+        columns = {
+            "hash": [hashlib.sha256(texts[i].encode()).hexdigest() for i in places],
+            "label": [data.targets[i] for i in places],
+            "logits": logits.float().cpu().numpy(),
+            "truncated": [bool(limit) and lengths[i] > limit for i in places],
+        }
+        return harness.Batch(places, columns)
+
+    batches = (order[start : start + size] for start in range(0, len(order), size))
+    yield from harness.at_once(answer, batches, model.device)
 
 
 # ── Scores ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,122 @@
+"""What is to be measured? From the models named or claimed to the forward passes that their protocols need.
+
+Used through `harness.py`. Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+
+from checkpoint import Model, digest, named
+from rows import safe_name
+from task import CLAIM, Data, Pass, Task, versions
+
+from ptm import PTM, Problem, read_json, shown
+
+
+def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
+    """The models to measure: those named, or all that claim something on the data set and are not ignored."""
+    if args.models:
+        return [(name, None) for name in dict.fromkeys(args.models)]
+    ignored = read_json(args.ignore, dict | list) if args.ignore.exists() else {}
+    claiming = [m for m in PTM.load(args.modelinfo) if any(c.dataset == task.dataset for c in m.claims)]
+    chosen = [(m.id, m) for m in claiming if m.id not in ignored]
+    print(
+        f"{len(chosen)} models of {shown(args.modelinfo)} claim something on {task.dataset}"
+        f" ({len(claiming) - len(chosen)} more are left out by {shown(args.ignore)})",
+        file=sys.stderr,
+    )
+    return chosen
+
+
+def splits(task: Task, protocol, asked: str | None, claimed: list[str | None]) -> dict[str, str]:
+    """Split -> why this one, for each split that a protocol measures; none where it forbids `asked`."""
+    if protocol.split not in (None, CLAIM):
+        fixed = {protocol.split: "the protocol's"}
+        return fixed if asked in (None, protocol.split) else {}
+    if asked:
+        return {asked: "--split"}
+    found = {}
+    for split in claimed if protocol.split == CLAIM else []:
+        if split in task.splits:
+            found[split] = "the claim's"
+        elif split:
+            found.setdefault(task.split, f"the claim's, {split!r}, is none of {', '.join(task.splits)}")
+        else:
+            found.setdefault(task.split, "the claim names none")
+    return found or {task.split: "the default"}
+
+
+def subset(data: Data, limit: int | None) -> Data:
+    """The data, or `limit` examples of it: always the same ones, in the data's order."""
+    places = range(len(data.examples))
+    if limit and limit < len(places):
+        places = sorted(random.Random(0).sample(places, limit))
+    return data.take(places)
+
+
+def plan(task: Task, args, model: Model, claimed: list[str | None], load: Callable, code: dict) -> list[Pass]:
+    """The forward passes that the protocols need: protocols that agree on split and inputs share one."""
+    passes: dict[str, Pass] = {}
+    for name in args.protocol or task.protocols:
+        protocol = task.protocols[name]
+        for split, because in splits(task, protocol, args.split, claimed).items():
+            inputs = {field: getattr(protocol, field) for field in task.inputs}
+            data = subset(full := load(split), args.limit)
+            facts = {
+                "model": model.name,
+                "revision": model.revision,
+                "dataset_revision": data.revision,
+                "split": split,
+                "limit": args.limit if len(data.examples) < len(full.examples) else None,
+                "dtype": args.dtype,
+                "inputs": inputs,
+            }
+            used = versions()
+            key = digest(facts, code["hash"], args.device, used.get("torch"), used.get("transformers"))
+            if key not in passes:
+                stem = f"{safe_name(model.name)}@{model.revision.split(':')[-1][:12]}.{split}.{key[:16]}"
+                record = facts | {
+                    "key": key,
+                    "task": task.name,
+                    "source": f"measured here; model from {'a local folder' if model.path else 'the Hub'}",
+                    "examples": {"expected": data.expected, "evaluated": len(data.examples)},
+                    "code": code,
+                }
+                passes[key] = Pass(record, data, {}, {}, args.predictions / task.folder / f"{stem}.parquet")
+            passes[key].protocols[name] = protocol
+            passes[key].because[name] = because
+    return list(passes.values())
+
+
+def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]]:
+    """The passes whose raw outputs lie in --predictions, of the models named or all. Problem if none."""
+    import pyarrow.parquet as pq
+
+    asked = {named(text) for text in args.models}
+    found = []
+    for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
+        try:
+            record = json.loads(pq.read_schema(path).metadata[b"scored"])
+        except (OSError, ValueError, TypeError, KeyError) as why:
+            raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
+        names = {(record["model"], None), (record["model"], record["revision"])}
+        if (not asked or names & asked) and args.split in (None, record["split"]):
+            found.append((record["measured_at"], path, record))
+    if not found:
+        raise Problem(f"no saved predictions of these models in {shown(args.predictions / task.folder)}")
+    for _, path, record in sorted(found, key=lambda f: f[0]):  # the newest last, so that its row stays
+        chosen = {
+            name: task.protocols[name]
+            for name in args.protocol or task.protocols
+            if task.protocols[name].split in (None, CLAIM, record["split"])
+            and all(getattr(task.protocols[name], f) == v for f, v in record["inputs"].items())
+        }
+        because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
+        because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}
+        data = subset(load(record["split"]), record["limit"])
+        yield (
+            Model(record["model"], record["revision"], (), None),
+            [Pass(record, data, chosen, because, path)],
+        )

@@ -1,0 +1,113 @@
+"""A task script with nothing to it: its models say in config.json how they behave, its data are ten numbers.
+
+The harness's tests run it as a user runs a real one.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "reproducibility"))
+import harness
+
+
+@dataclass(frozen=True)
+class Protocol:
+    split: str | None
+    add: int = 0  # changes the raw outputs
+    double: bool = False  # does not
+
+
+def load_data(path: Path | None, split: str) -> harness.Data:
+    try:
+        numbers = json.loads((path / f"{split}.json").read_text())
+    except (OSError, TypeError) as why:
+        raise harness.Problem(f"no {split}.json: {why}") from why
+    return harness.Data(split, f"sha256:{harness.digest(numbers)}", "local folder", numbers, numbers, 10)
+
+
+def load_model(folder: Path, device, dtype) -> dict:
+    harness.refuse_remote_code(folder)
+    config = json.loads((folder / "config.json").read_text())
+    with open(os.environ.get("TOY_LOADS", os.devnull), "a") as file:
+        file.write(f"{folder.name} {os.getpid()}\n")
+    if config.get("at", "load") == "load":
+        behave(config)
+    return config
+
+
+def behave(config: dict) -> None:
+    match config.get("behave"):
+        case "raise":
+            raise ValueError("two\nlines")
+        case "hang":
+            time.sleep(600)
+        case "slow" if os.environ.get("TOY_SLOW"):
+            time.sleep(600)
+        case "crash":
+            os.abort()
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+
+
+def describe(model: dict) -> dict:
+    return {"labels": [], "preprocessing": {"kind": "none"}}
+
+
+def predict(model: dict, data: harness.Data, protocol: Protocol, size: int) -> Iterator[harness.Batch]:
+    if model.get("at") == "predict":
+        behave(model)
+    order = list(range(len(data.examples)))[::-1]
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        if len(places) > model.get("memory", 1000):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        if model.get("behave") == "short":
+            places = places[1:]
+        unread = [p for p in places if data.examples[p] in model.get("unread", [])]
+        places = [p for p in places if p not in unread]
+        values = [data.examples[p] + protocol.add for p in places]
+        columns = {"hash": [str(v) for v in values], "value": values}
+        yield harness.Batch(places, columns, dict.fromkeys(unread, "cannot identify image file"))
+
+
+def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
+    values = table["value"].to_pylist()
+    assert [v - protocol.add for v in values] == list(data.examples)
+    value = sum(values) / 100 * (2 if protocol.double else 1)
+    if value > 1:
+        raise harness.Refused("its labels do not match")
+    return {"metrics": {"accuracy": value}, "intervals": {"accuracy": [0.0, 1.0]}, "interval_method": {}}
+
+
+TASK = harness.Task(
+    name="toy",
+    dataset="emotion",
+    folder="TOY",
+    split="test",
+    splits=("validation", "test"),
+    protocols={
+        "standard": Protocol(harness.CLAIM),
+        "scored-2022": Protocol("test"),
+        "doubled": Protocol("test", double=True),
+        "shifted": Protocol("test", add=1),
+    },
+    inputs=("add",),
+    batch_size={"cpu": 8},
+    load_data=load_data,
+    load_model=load_model,
+    describe=describe,
+    predict=predict,
+    score=score,
+    data_help="test.json and validation.json, ten numbers each",
+)
+
+if __name__ == "__main__":
+    harness.start(TASK)
