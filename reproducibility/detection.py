@@ -129,7 +129,7 @@ def load_model(folder: Path, device, dtype) -> images.Model:
 
 
 def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_size: int) -> Iterator:
-    """Every query's best class but "no object", its score and box (x0, y0, x1, y1 in the original's pixels)."""
+    """Every query's best class but "no object", its score and box (x0, y0, x1, y1 in the image's pixels)."""
     import torch
 
     def forward(batch: Sequence) -> list[dict]:
@@ -193,7 +193,7 @@ def columns(data: harness.Data) -> dict:
 
 
 def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
-    """The twelve numbers of saved predictions with their intervals; one that no object defines is left out."""
+    """The twelve numbers of saved predictions with intervals; one that no object defines is left out."""
     import numpy as np
 
     category, words = map_labels(about["labels"], data.about["categories"], protocol.labels)

@@ -22,10 +22,10 @@ KEPT = 10  # the best classes of each image that are saved: enough for top-5 und
 HUB = "ILSVRC/imagenet-1k"
 DATA_HELP = (
     "Give --data a folder of <wnid>/ folders of images; or a flat folder of ILSVRC2012_val_*.JPEG "
-    "(https://image-net.org, ILSVRC2012_img_val.tar) with the answers beside or above it, as val.txt (lines `name "
-    "index`, index in the order of WordNet ids), LOC_val_solution.csv (Kaggle), or "
-    "ILSVRC2012_validation_ground_truth.txt with map_clsloc.txt, both of a development kit; or a folder of the "
-    f"Parquet files of {HUB}. Without --data these are fetched (6.7 GB, with a token that accepted the terms)."
+    "(https://image-net.org, ILSVRC2012_img_val.tar) with the answers beside or above it, as val.txt (lines "
+    "`name index`, index in the order of WordNet ids), LOC_val_solution.csv (Kaggle), or "
+    "ILSVRC2012_validation_ground_truth.txt with map_clsloc.txt, both from a development kit; or a folder of "
+    f"the Parquet files of {HUB}. Without --data these are fetched (6.7 GB, needs a token with access)."
 )
 
 
@@ -47,24 +47,24 @@ PROTOCOLS = {"standard": Protocol(exif=False), "scored-2022": Protocol(exif=True
 
 def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
     """The file with the answers of a flat folder, and file name (without suffix) -> class."""
-    index = {wnid: i for i, wnid in enumerate(synsets())}
-    for place in (folder, folder.parent):
-        if (file := place / "LOC_val_solution.csv").is_file():
-            with open(file, newline="", encoding="utf-8") as lines:
-                return file, {
-                    row["ImageId"]: index[row["PredictionString"].split()[0]] for row in csv.DictReader(lines)
-                }
-        if (file := place / "val.txt").is_file():
-            rows = [line.split() for line in file.read_text("utf-8").splitlines() if line.strip()]
-            return file, {Path(name).stem: int(number) for name, number in rows}
-        if (file := place / "ILSVRC2012_validation_ground_truth.txt").is_file():
-            order = [
-                line.split() for line in (file.with_name("map_clsloc.txt")).read_text("utf-8").splitlines()
-            ]
-            wnid = {number: wnid for wnid, number, *_ in order}  # its numbers are not in the order of the ids
-            lines = enumerate(file.read_text("utf-8").split(), 1)
-            return file, {f"ILSVRC2012_val_{i:08}": index[wnid[number]] for i, number in lines}
-    raise harness.Problem(f"{folder} has neither <wnid>/ folders nor a file with the answers. {DATA_HELP}")
+    names = ("LOC_val_solution.csv", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
+    files = [place / name for place in (folder, folder.parent) for name in names if (place / name).is_file()]
+    if not files:
+        raise harness.Problem(f"{folder} has neither <wnid>/ folders nor a file with answers. {DATA_HELP}")
+    index, file = {wnid: i for i, wnid in enumerate(synsets())}, files[0]
+    try:
+        lines = file.read_text("utf-8").splitlines()
+        if file.name == names[0]:
+            return file, {
+                r["ImageId"]: index[r["PredictionString"].split()[0]] for r in csv.DictReader(lines)
+            }
+        if file.name == names[1]:
+            return file, {Path(name).stem: int(number) for name, number in map(str.split, lines)}
+        order = map(str.split, file.with_name("map_clsloc.txt").read_text("utf-8").splitlines())
+        wnids = {number: wnid for wnid, number, *_ in order}  # these numbers follow no order one could derive
+        return file, {f"ILSVRC2012_val_{n:08}": index[wnids[line]] for n, line in enumerate(lines, 1)}
+    except (OSError, ValueError, KeyError, IndexError) as why:
+        raise harness.Problem(f"cannot read the answers in {file}: {why!r}. {DATA_HELP}") from why
 
 
 def load_data(path: Path | None, split: str) -> harness.Data:
@@ -224,7 +224,7 @@ TASK = harness.Task(
     splits=("validation",),
     protocols=PROTOCOLS,
     inputs=("preprocessing",),
-    batch_size={"cpu": 16, "cuda": 256},
+    batch_size={"cpu": 8, "cuda": 256},
     load_data=load_data,
     load_model=load_model,
     describe=images.describe,

@@ -53,27 +53,30 @@ def map_labels(labels: Sequence[str], how: str = "name") -> tuple[list[int], str
             candidates.append({full[names]})
         else:
             candidates.append(set.intersection(*(named.get(name, set()) for name in names)))
-    found: list[int | None] = [None] * size
-    while True:  # settle the labels with one candidate left, then those that share as many as they are
+    stated, found = candidates, [None] * size
+    while True:  # settle labels with one candidate left, then those that share as many as they are
         groups = defaultdict(list)
         for place, options in enumerate(candidates):
             if found[place] is None and options:
                 groups[frozenset(options)].append(place)
-        settled = [(options, places) for options, places in groups.items() if len(options) == len(places)]
-        if not settled:
+        whole = [(options, places) for options, places in groups.items() if len(options) == len(places)]
+        if not whole:
             break
-        for options, places in settled:
-            for place, index in zip(places, sorted(options), strict=True):
-                found[place] = index
-            candidates = [
-                left if found[p] is not None else left - options for p, left in enumerate(candidates)
-            ]
+        least = min(len(options) for options, _ in whole)
+        taken = set()
+        for options, places in whole:
+            if len(options) == least:
+                taken |= options
+                for place, index in zip(places, sorted(options), strict=True):
+                    found[place] = index
+        candidates = [options - taken for options in candidates]
     lost = [place for place, index in enumerate(found) if index is None]
     if background and (
         nothing := [p for p in lost if labels[p].casefold().strip("_ ") in ("background", "dummy")]
     ):
         found[nothing[0]], lost = -1, [p for p in lost if p != nothing[0]]
-    if len(lost) <= 100 and all(i is None or i in (-1, p - background) for p, i in enumerate(found)):
+    by_place = all(index in (None, -1, p - background) for p, index in enumerate(found))
+    if by_place and len(lost) <= 100 and all(not stated[p] or p - background in stated[p] for p in lost):
         for place in lost:  # the others are all in canonical order, so these are too
             found[place] = place - background
         words = f"by name{f', {len(lost)} of them by position among the others' if lost else ''}"

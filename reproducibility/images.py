@@ -28,7 +28,8 @@ class Model:
 
 
 def load(kind: type, folder: Path, device, dtype) -> Model:
-    """The network of class `kind` and its own preprocessing, done by Pillow: torchvision resizes otherwise."""
+    """The network of class `kind` and its own preprocessing, by Pillow: torchvision resizes otherwise."""
+    import torch
     from transformers import AutoImageProcessor
 
     net = harness.pretrained(kind, folder, device, dtype)
@@ -37,7 +38,7 @@ def load(kind: type, folder: Path, device, dtype) -> Model:
     )
     if (backend := getattr(processor, "backend", None)) != "pil":
         raise harness.Refused(f"its {type(processor).__name__} preprocesses with {backend}, not with Pillow")
-    return Model(net, processor)
+    return Model(net.to(memory_format=torch.channels_last), processor)  # the faster layout for convolutions
 
 
 def describe(model: Model) -> dict:
