@@ -40,25 +40,30 @@ def resampled(image_ids, categories: dict[int, str], truth: dict, rows, times: i
     """
     import numpy as np
 
-    image_ids, rng, n = np.asarray(image_ids), np.random.default_rng(seed), len(image_ids)
+    image_ids, rng, stats = np.asarray(image_ids), np.random.default_rng(seed), np.empty((times, len(STATS)))
+    order = np.argsort(truth["image_id"], kind="stable")
+    truth, rows = (
+        {name: values[order] for name, values in truth.items()},
+        rows[np.argsort(rows[:, 0], kind="stable")],
+    )
 
-    def grouped(keys):
-        order = np.argsort(keys, kind="stable")
-        first = np.searchsorted(keys[order], image_ids)
-        return order, first, np.searchsorted(keys[order], image_ids, side="right") - first
+    def bounds(keys):  # first row of each image, and how many follow
+        first = np.searchsorted(keys, image_ids)
+        return first, np.searchsorted(keys, image_ids, side="right") - first
 
-    def pick(group, drawn):  # -> place in the draw, and row, of everything that belongs to the drawn images
-        order, first, counts = (group[0], group[1][drawn], group[2][drawn])
+    def pick(first, counts):  # -> place in the draw, and row, of everything that belongs to the drawn images
         start = np.repeat(first - (np.cumsum(counts) - counts), counts)
-        return np.repeat(np.arange(n), counts), order[start + np.arange(counts.sum())]
+        return np.repeat(np.arange(1, len(image_ids) + 1), counts), start + np.arange(counts.sum())
 
-    marks, found, stats = grouped(truth["image_id"]), grouped(rows[:, 0]), np.empty((times, len(STATS)))
+    marks, found = bounds(truth["image_id"]), bounds(rows[:, 0])
     for time in range(times):
-        drawn = rng.integers(n, size=n)
-        place, kept = pick(marks, drawn)
-        again = {name: values[kept] for name, values in truth.items()} | {"image_id": place + 1}
-        place, kept = pick(found, drawn)
-        stats[time] = coco_stats(range(1, n + 1), categories, again, np.c_[place + 1.0, rows[kept, 1:]])
+        drawn = rng.integers(len(image_ids), size=len(image_ids))
+        place, kept = pick(*(values[drawn] for values in marks))
+        again = {name: values[kept] for name, values in truth.items()} | {"image_id": place}
+        place, kept = pick(*(values[drawn] for values in found))
+        boxes = rows[kept]
+        boxes[:, 0] = place
+        stats[time] = coco_stats(range(1, len(image_ids) + 1), categories, again, boxes)
     return np.where(stats < 0, np.nan, stats)
 
 
