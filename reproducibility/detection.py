@@ -17,9 +17,10 @@ from coco_scoring import STATS
 
 RESAMPLES = 200  # of the images, for the intervals
 DATA_HELP = (
-    "Give --data a folder with val2017/*.jpg and annotations/instances_val2017.json, unpacked from "
-    "val2017.zip (0.8 GB) and annotations_trainval2017.zip of https://cocodataset.org/#download."
+    "val2017/*.jpg and annotations/instances_val2017.json, unpacked from val2017.zip (0.8 GB) and "
+    "annotations_trainval2017.zip of https://cocodataset.org/#download"
 )
+NEEDED = f"--data must hold {DATA_HELP}"
 # Darknet's and Pascal VOC's words for categories of COCO
 ALIASES = {
     "aeroplane": "airplane",
@@ -87,12 +88,12 @@ def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "na
 def load_data(path: Path | None, split: str) -> harness.Data:
     """Images (id, path, height, width) in the file's order; targets are each image's annotations."""
     if path is None:
-        raise harness.Problem(f"no data: {DATA_HELP}")
+        raise harness.Problem(NEEDED)
     file, folder = path / "annotations" / "instances_val2017.json", path / "val2017"
     for needed in (file, folder):
         if not needed.exists():
-            raise harness.Problem(f"{needed} is missing. {DATA_HELP}")
-    coco = harness.read_json(file, dict, DATA_HELP)
+            raise harness.Problem(f"{needed} is missing. {NEEDED}")
+    coco = harness.read_json(file, dict, NEEDED)
     try:
         categories = {c["id"]: c["name"] for c in coco["categories"]}
         found = [
@@ -104,11 +105,11 @@ def load_data(path: Path | None, split: str) -> harness.Data:
             values = {"category_id": a["category_id"], "bbox": a["bbox"], "area": a["area"]}
             marked[a["image_id"]].append(values | {"iscrowd": a.get("iscrowd", 0)})
     except (KeyError, TypeError) as why:
-        raise harness.Problem(f"{file} is not a COCO annotation file: no {why}. {DATA_HELP}") from why
+        raise harness.Problem(f"{file} is not a COCO annotation file: no {why}. {NEEDED}") from why
     files = [Path(name) for _, name, *_ in found]
     if missing := [f for f in files if not f.is_file()]:
         raise harness.Problem(
-            f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {DATA_HELP}"
+            f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}"
         )
     targets, about = list(marked.values()), {"categories": categories}
     source = f"local folder, {len(files):,} images" + ("" if len(files) == 5_000 else " (of 5,000)")

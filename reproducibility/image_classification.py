@@ -21,12 +21,13 @@ from imagenet_labels import map_labels, synsets
 KEPT = 10  # the best classes of each image that are saved: enough for top-5 under any mapping of the labels
 HUB = "ILSVRC/imagenet-1k"
 DATA_HELP = (
-    "Give --data a folder of <wnid>/ folders of images; or a flat folder of ILSVRC2012_val_*.JPEG "
-    "(https://image-net.org, ILSVRC2012_img_val.tar) with the answers beside or above it, as val.txt (lines "
+    "a folder of images per class, named by WordNet id; or ILSVRC2012_val_*.JPEG in one folder "
+    "(https://image-net.org, ILSVRC2012_img_val.tar) with the answers in it or above it, as val.txt (lines "
     "`name index`, index in the order of WordNet ids), LOC_val_solution.csv (Kaggle), or "
-    "ILSVRC2012_validation_ground_truth.txt with map_clsloc.txt, both from a development kit; or a folder of "
-    f"the Parquet files of {HUB}. Without --data these are fetched (6.7 GB, needs a token with access)."
+    "ILSVRC2012_validation_ground_truth.txt with map_clsloc.txt, both from a development kit; or the Parquet "
+    f"files of {HUB}, which are fetched without --data (6.7 GB, needs a token with access)"
 )
+NEEDED = f"--data must hold {DATA_HELP}"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
     names = ("LOC_val_solution.csv", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
     files = [place / name for place in (folder, folder.parent) for name in names if (place / name).is_file()]
     if not files:
-        raise harness.Problem(f"{folder} has neither <wnid>/ folders nor a file with answers. {DATA_HELP}")
+        raise harness.Problem(f"{folder} has neither <wnid>/ folders nor a file with answers. {NEEDED}")
     index, file = {wnid: i for i, wnid in enumerate(synsets())}, files[0]
     try:
         lines = file.read_text("utf-8").splitlines()
@@ -64,23 +65,23 @@ def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
         wnids = {number: wnid for wnid, number, *_ in order}  # these numbers follow no order one could derive
         return file, {f"ILSVRC2012_val_{n:08}": index[wnids[line]] for n, line in enumerate(lines, 1)}
     except (OSError, ValueError, KeyError, IndexError) as why:
-        raise harness.Problem(f"cannot read the answers in {file}: {why!r}. {DATA_HELP}") from why
+        raise harness.Problem(f"cannot read the answers in {file}: {why!r}. {NEEDED}") from why
 
 
 def load_data(path: Path | None, split: str) -> harness.Data:
     """The validation set: image files, or (Parquet file, row); targets are classes 0-999."""
     if path is None:
-        return _parquet(_from_hub(), HUB)
+        return _parquet(*_from_hub(), HUB)
     if not path.is_dir():
-        raise harness.Problem(f"{path} is not a folder. {DATA_HELP}")
+        raise harness.Problem(f"{path} is not a folder. {NEEDED}")
     if files := sorted(path.glob("**/validation*.parquet")):
-        return _parquet(files, "local Parquet files")
+        return _parquet(files, None, "local Parquet files")
     path = path / "val" if (path / "val").is_dir() else path
     index = {wnid: i for i, wnid in enumerate(synsets())}
     if folders := sorted(p for p in path.iterdir() if re.fullmatch(r"n\d{8}", p.name) and p.is_dir()):
         if unknown := [p.name for p in folders if p.name not in index]:
             raise harness.Problem(
-                f"{path / unknown[0]} is not one of the 1,000 synsets of ImageNet-1k. {DATA_HELP}"
+                f"{path / unknown[0]} is not one of the 1,000 synsets of ImageNet-1k. {NEEDED}"
             )
         files = [file for folder in folders for file in _images(folder)]
         targets = [index[file.parent.name] for file in files]
@@ -88,14 +89,12 @@ def load_data(path: Path | None, split: str) -> harness.Data:
         answers, truth = _truth(path)
         files = _images(path)
         if without := [file.name for file in files if file.stem not in truth]:
-            raise harness.Problem(
-                f"{answers} has no answer for {without[0]} ({len(without)} such). {DATA_HELP}"
-            )
+            raise harness.Problem(f"{answers} has no answer for {without[0]} ({len(without)} such). {NEEDED}")
         targets = [truth[file.stem] for file in files]
         if not all(0 <= target < 1000 for target in targets):
-            raise harness.Problem(f"{answers} must number the classes 0 to 999. {DATA_HELP}")
+            raise harness.Problem(f"{answers} must number the classes 0 to 999. {NEEDED}")
     if not files:
-        raise harness.Problem(f"{path} holds no images. {DATA_HELP}")
+        raise harness.Problem(f"{path} holds no images. {NEEDED}")
     revision = images.content_revision(files, targets)
     source = f"local folder, {len(files):,} images" + ("" if len(files) == 50_000 else " (of 50,000)")
     return harness.Data("validation", revision, source, [str(f) for f in files], targets, len(files))
@@ -107,8 +106,8 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _from_hub() -> list[Path]:
-    """The validation split's Parquet files, fetched once and then used for every model."""
+def _from_hub() -> tuple[list[Path], str]:
+    """The validation split's Parquet files, fetched once for all models, and the commit they are from."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -116,12 +115,12 @@ def _from_hub() -> list[Path]:
         folder = snapshot_download(HUB, repo_type="dataset", allow_patterns=["data/validation*.parquet"])
     except (HfHubHTTPError, OSError) as why:
         raise harness.Problem(
-            f"cannot fetch {HUB} from the Hub: {str(why).splitlines()[0]}. {DATA_HELP}"
+            f"cannot fetch {HUB} from the Hub: {str(why).splitlines()[0]}. {NEEDED}"
         ) from why
-    return sorted(Path(folder).glob("**/validation*.parquet"))
+    return sorted(Path(folder).glob("data/validation*.parquet")), Path(folder).name
 
 
-def _parquet(files: list[Path], source: str) -> harness.Data:
+def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Data:
     """Examples (file, row) of Parquet files with the Hub's columns `image` (bytes) and `label`."""
     import pyarrow.parquet
 
@@ -136,9 +135,9 @@ def _parquet(files: list[Path], source: str) -> harness.Data:
         targets += [order[label] if 0 <= label < 1000 else -1 for label in labels]
     if not targets or min(targets) < 0:
         raise harness.Problem(
-            f"the Parquet files of {source} hold no labels 0-999 (the test split?). {DATA_HELP}"
+            f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}"
         )
-    revision = images.content_revision(files, targets)
+    revision = revision or images.content_revision(files, targets)
     return harness.Data(
         "validation", revision, f"{source}, {len(targets):,} images", examples, targets, len(targets)
     )
@@ -189,6 +188,7 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
         best = np.argsort(-logits, axis=1, kind="stable")[:, :KEPT]
         return [{"classes": c.astype("int32"), "logits": row[c]} for row, c in zip(logits, best, strict=True)]
 
+    images.check_labels(lambda how: map_labels(images.describe(model)["labels"], how))
     yield from images.batches(
         lambda place: read(data.examples[place]),
         range(len(data.examples)),

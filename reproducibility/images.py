@@ -50,6 +50,17 @@ def describe(model: Model) -> dict:
     }
 
 
+def check_labels(mapped: Callable[[str], object]) -> None:
+    """Raises harness.Refused, before any image is read, where neither names nor indices can be mapped."""
+    try:
+        mapped("name")
+    except harness.Refused as why:
+        try:
+            mapped("index")
+        except harness.Refused:
+            raise why from None
+
+
 def content_revision(files: Sequence[Path], *further: object) -> str:
     """A hash of files (names and bytes) and of what else defines the data, such as its labels."""
 

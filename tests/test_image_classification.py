@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet
 import pytest
 from conftest import ROOT
 from imagenet_labels import map_labels, synsets
+from model_hub import ModelHub
 from PIL import Image
 
 NAMES = list(synsets().values())
@@ -120,6 +122,40 @@ def picture(turn: int = 1, seed: int = 0) -> bytes:
     return out.getvalue()
 
 
+def write_parquet(folder) -> None:
+    """Three examples in the layout of the Hub's data set."""
+    column = pa.array([{"bytes": picture(seed=n), "path": None} for n in range(3)])
+    table = pa.table({"image": column, "label": [65, 970, 230]})
+    names = {"info": {"features": {"label": {"names": NAMES}}}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
+    pa.parquet.write_table(table, folder / "validation-00000-of-00001.parquet", row_group_size=2)
+
+
+def test_the_validation_split_from_a_hub_and_only_that(tmp_path):
+    (tmp_path / "repo" / "data").mkdir(parents=True)
+    write_parquet(tmp_path / "repo" / "data")
+    (tmp_path / "repo" / "data" / "train-00000-of-00001.parquet").write_text("140 GB")
+    code = (
+        "import image_classification as i; d = i.load_data(None, 'validation'); print(d.revision, d.targets)"
+    )
+
+    def load(**repos) -> subprocess.CompletedProcess:
+        with ModelHub({}, **repos) as hub:
+            env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+            env["PYTHONPATH"] = str(ROOT / "reproducibility")
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+            )
+            done.asked, done.sha = hub.requests, hub.sha("datasets", ic.HUB) if "datasets" in repos else None
+            return done
+
+    done = load(gated={ic.HUB})
+    assert f"Problem: cannot fetch {ic.HUB} from the Hub" in done.stderr.splitlines()[-1]
+    done = load(datasets={ic.HUB: tmp_path / "repo"})
+    assert done.stdout.strip() == f"{done.sha} [65, 970, 230]", done.stderr
+    assert not any("train" in path for path in done.asked)
+
+
 def test_every_layout_gives_the_same_examples(tmp_path):
     wnids = [list(synsets())[i] for i in (65, 970, 230)]
     flat, folders, hub = tmp_path / "a" / "flat", tmp_path / "b", tmp_path / "c" / "data"
@@ -151,11 +187,7 @@ def test_every_layout_gives_the_same_examples(tmp_path):
     nested = ic.load_data(folders, "validation")
     assert sorted(nested.targets) == [65, 230, 970] and "3 images (of 50,000)" in nested.source
 
-    column = pa.array([{"bytes": picture(seed=n), "path": None} for n in range(3)])
-    names = {"info": {"features": {"label": {"names": NAMES}}}}
-    table = pa.table({"image": column, "label": [65, 970, 230]})
-    table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
-    pa.parquet.write_table(table, hub / "validation-00000-of-00001.parquet", row_group_size=2)
+    write_parquet(hub)
     parquet = ic.load_data(tmp_path / "c", "validation")
     assert parquet.targets == [65, 970, 230]
     assert [ic.read(e) for e in parquet.examples] == [ic.read(e) for e in data.examples]
@@ -223,7 +255,7 @@ def test_the_same_labels_as_transformers_image_by_image(shared, mobilenet, tmp_p
             logits = mobilenet.net(**mobilenet.processor(image.convert("RGB"), return_tensors="pt")).logits[0]
         direct = logits.argsort(descending=True)[:5].tolist()
         assert names[turned[i, 0]] == by_pipe[0] and plain[i, 0] == direct[0], file
-        assert np.allclose(table["logits"][i].as_py(), logits[plain[i]], atol=1e-3)
+        assert np.allclose(table["logits"][i].as_py(), logits[plain[i].tolist()], atol=1e-3)
         wanted = list(synsets()).index(file.parent.name) + 1
         right += [
             direct[0] == wanted,
@@ -246,6 +278,14 @@ def test_batch_mates_do_not_matter(shared, mobilenet):
         first, second = (np.array(t[column].to_pylist()) for t in runs)
         assert np.abs(first[:, :5] - second[:, :5]).max() <= tolerance
     assert runs[0]["hash"] == runs[1]["hash"] and len(set(runs[0]["hash"].to_pylist())) == 24
+
+
+@pytest.mark.shared
+def test_a_head_of_other_classes_is_refused_before_any_image_is_read(shared, mobilenet, monkeypatch):
+    monkeypatch.setattr(mobilenet.net.config, "id2label", {0: "cat", 1: "dog"})
+    data = harness.Data("validation", "", "", ["no such file"], [0], 1)
+    with pytest.raises(harness.Refused, match="2 outputs, not 1000 or 1001"):
+        next(ic.predict(mobilenet, data, ic.PROTOCOLS["standard"], 4))
 
 
 @pytest.mark.shared
