@@ -84,7 +84,6 @@ def views(raw: bytes) -> list:
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(raw)) as image:
-        image.load()  # a file cut short fails here, before anything is computed from it
         try:
             turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
         except (SyntaxError, ValueError, KeyError):  # a tag that cannot be read turns nothing
