@@ -5,6 +5,7 @@ Reads the model, the images and their official annotations; writes results/COCO/
     python reproducibility/detection.py facebook/detr-resnet-50 --data FOLDER
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -93,8 +94,8 @@ def load_data(path: Path | None, split: str) -> harness.Data:
     for needed in (file, folder):
         if not needed.exists():
             raise harness.Problem(f"{needed} is missing. {NEEDED}")
-    coco = harness.read_json(file, dict, NEEDED)
     try:
+        coco = json.loads(file.read_bytes())
         categories = {c["id"]: c["name"] for c in coco["categories"]}
         found = [
             (i["id"], str(folder / Path(i["file_name"]).name), i["height"], i["width"])
@@ -104,8 +105,8 @@ def load_data(path: Path | None, split: str) -> harness.Data:
         for a in coco["annotations"]:
             values = {"category_id": a["category_id"], "bbox": a["bbox"], "area": a["area"]}
             marked[a["image_id"]].append(values | {"iscrowd": a.get("iscrowd", 0)})
-    except (KeyError, TypeError) as why:
-        raise harness.Problem(f"{file} is not a COCO annotation file: no {why}. {NEEDED}") from why
+    except (OSError, ValueError, KeyError, TypeError) as why:
+        raise harness.Problem(f"{file} is not a COCO annotation file: {why!r}. {NEEDED}") from why
     files = [Path(name) for _, name, *_ in found]
     if missing := [f for f in files if not f.is_file()]:
         raise harness.Problem(

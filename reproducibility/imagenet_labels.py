@@ -4,6 +4,7 @@ Reads assets/data/imagenet_synsets.json. Used by image_classification.py; has no
 """
 
 import functools
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ SYNSETS = harness.ROOT / "assets" / "data" / "imagenet_synsets.json"
 @functools.cache
 def synsets() -> dict[str, str]:
     """WordNet id -> names ("tench, Tinca tinca") of the 1,000 classes, in the order of their indices."""
-    return dict(harness.read_json(SYNSETS, dict)["synsets"])
+    return dict(json.loads(SYNSETS.read_bytes())["synsets"])
 
 
 def _names(label: str) -> tuple[str, ...]:
