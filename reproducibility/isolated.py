@@ -87,6 +87,7 @@ def _work(send, task: Task, model: Model, passes: list[Pass], options: dict) -> 
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
     stage = "start"
 

@@ -1,0 +1,210 @@
+"""How do images reach a model? What image_classification.py and detection.py share: reading, EXIF, batches.
+
+Reads image files; writes nothing. Used by the two scripts; has no command of its own.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import harness
+
+ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held; 1 is upright
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in eval mode on its device, and the image processor published with it."""
+
+    net: object
+    processor: object
+
+
+def load(kind: type, folder: Path, device, dtype) -> Model:
+    """The network of class `kind` and its own preprocessing, by Pillow: torchvision resizes otherwise."""
+    import torch
+    from transformers import AutoImageProcessor
+
+    net = harness.pretrained(kind, folder, device, dtype)
+    processor = AutoImageProcessor.from_pretrained(
+        folder, backend="pil", local_files_only=True, trust_remote_code=False
+    )
+    if (backend := getattr(processor, "backend", None)) != "pil":
+        raise harness.Refused(f"its {type(processor).__name__} preprocesses with {backend}, not with Pillow")
+    return Model(net.to(memory_format=torch.channels_last), processor)  # the faster layout for convolutions
+
+
+def describe(model: Model) -> dict:
+    """The label names in index order and the published preprocessing."""
+    names = model.net.config.id2label
+    return {
+        "labels": [str(names.get(i, f"LABEL_{i}")) for i in range(len(names))],
+        "preprocessing": json.loads(model.processor.to_json_string()),
+    }
+
+
+def check_labels(mapped: Callable[[str], object]) -> None:
+    """Raises harness.Refused, before any image is read, where neither names nor indices can be mapped."""
+    try:
+        mapped("name")
+    except harness.Refused as why:
+        try:
+            mapped("index")
+        except harness.Refused:
+            raise why from None
+
+
+def content_revision(files: Sequence[Path], *further: object) -> str:
+    """A hash of files (names and bytes) and of what else defines the data, such as its labels."""
+
+    def one(file: Path) -> bytes:
+        with contextlib.suppress(OSError), open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").digest()
+        return b"unreadable"  # such a file is reported by the pass that needs it
+
+    total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
+    with ThreadPoolExecutor() as pool:
+        for file, digest in zip(files, pool.map(one, files), strict=True):
+            total.update(file.name.encode() + b"\0" + digest)
+    return f"sha256:{total.hexdigest()}"
+
+
+def views(raw: bytes) -> list:
+    """An image in RGB as it is stored and, if its EXIF tag says that it lies on its side, turned upright.
+
+    Reference loaders (torchvision, DETR's) take the first, the pipelines of transformers the second.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(BytesIO(raw)) as image:
+        try:
+            turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+        except (SyntaxError, ValueError, KeyError):  # a tag that cannot be read turns nothing
+            turned = False
+        return [image.convert("RGB"), *([ImageOps.exif_transpose(image).convert("RGB")] if turned else [])]
+
+
+def tensors(image, model: Model, changes: dict) -> dict:
+    """One RGB image as a batch of one; `changes` replace settings of the published preprocessing."""
+    return dict(model.processor(images=image, return_tensors="pt", **changes))
+
+
+def run(net, batch: Sequence[tuple]):
+    """The network's outputs for tensors of equal size, computed together."""
+    import torch
+
+    joined = {name: torch.cat([item[name] for item, _ in batch]) for name in batch[0][0]}
+    for name, value in joined.items():
+        joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
+    with torch.inference_mode():
+        return net(**joined)
+
+
+def ahead(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:
+    """(item, result) in order, computed by threads at most `window` items ahead of the reader."""
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > window:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def batches(
+    read: Callable[[int], bytes],
+    order: Iterable[int],
+    prepare: Callable,
+    forward: Callable,
+    batch_size: int,
+    columns: dict[str, str],
+) -> Iterator[harness.Batch]:
+    """Runs every image, and its turned view where there is one, in batches of images of equal size.
+
+    No image is padded to fit its neighbours, so no result depends on them: YOLOS has no pixel mask, and
+    behind DETR's a convolution still sees the padding. `read(place)` gives a file's bytes, `prepare(image)`
+    tensors of a batch of one, `forward([(tensors, (height, width)), …])` a dict of flat arrays for each, one
+    per name in `columns` (name -> Arrow type of its values). Threads read and prepare while the network
+    computes. A turned view's outputs are in columns `turned_<name>`, null for an image stored upright.
+    """
+    waiting, found, unread = {}, {}, {}
+
+    def work(place: int) -> tuple:
+        try:
+            raw = read(place)
+            seen = views(raw)
+        except Exception as why:  # Pillow raises a dozen kinds for a broken file; its words are kept
+            return None, f"{type(why).__name__}: {why}"
+        return hashlib.sha256(raw).hexdigest(), [(prepare(i), (i.height, i.width)) for i in seen]
+
+    def flush(shape: tuple | None) -> harness.Batch:
+        batch = waiting.pop(shape, [])
+        results = forward([item for *_, item in batch]) if batch else []
+        for (place, view, _), result in zip(batch, results, strict=True):
+            found[place][2][view] = result
+        whole = [p for p, (_, _, outputs) in found.items() if all(o is not None for o in outputs)]
+        rows, missed = [found.pop(place) for place in whole], dict(unread)
+        unread.clear()
+        return _batch(whole, rows, missed, columns)
+
+    for place, (digest, made) in ahead(work, order, 2 * batch_size):
+        if digest is None:
+            unread[place] = made
+            continue
+        found[place] = (digest, made[0][1], [None] * len(made))
+        for view, item in enumerate(made):
+            shape = tuple((name, tuple(value.shape)) for name, value in item[0].items())
+            waiting.setdefault(shape, []).append((place, view, item))
+            if len(waiting[shape]) >= batch_size:
+                yield flush(shape)
+        if sum(map(len, waiting.values())) > 4 * batch_size:  # many sizes: the one that waits longest goes
+            yield flush(next(iter(waiting)))
+    while waiting or unread:
+        yield flush(next(iter(waiting), None))
+
+
+def _batch(places: list[int], rows: list[tuple], unread: dict, columns: dict[str, str]) -> harness.Batch:
+    import pyarrow as pa
+
+    made = {
+        "hash": pa.array([digest for digest, *_ in rows], pa.string()),
+        "height": pa.array([height for _, (height, _), _ in rows], pa.int32()),
+        "width": pa.array([width for _, (_, width), _ in rows], pa.int32()),
+    }
+    for name, kind in columns.items():
+        for prefix, view in (("", 0), ("turned_", 1)):
+            values = [outputs[view][name] if view < len(outputs) else None for *_, outputs in rows]
+            made[prefix + name] = pa.array(values, pa.list_(pa.type_for_alias(kind)))
+    return harness.Batch(places, made, unread)
+
+
+def chosen(table, column: str, turned: bool) -> tuple:
+    """A list column's values in the view that a protocol wants: (flat NumPy array, values per image)."""
+    import numpy as np
+    import pyarrow as pa
+
+    values = table[column].combine_chunks()
+    if turned:
+        other = table[f"turned_{column}"].combine_chunks()
+        rows = np.arange(len(values)) + len(values) * other.is_valid().to_numpy(zero_copy_only=False)
+        values = pa.concat_arrays([values, other]).take(pa.array(rows))
+    return values.flatten().to_numpy(zero_copy_only=False), values.value_lengths().to_numpy(
+        zero_copy_only=False
+    )
+
+
+def turned(table, column: str) -> int:
+    """How many images the EXIF tag turns."""
+    return len(table) - table[f"turned_{column}"].null_count
