@@ -8,6 +8,7 @@ Reads `modelinfo.json` (claims) and `reproducibility/results.json` (measurements
 
 import argparse
 import csv
+import io
 import math
 import re
 from collections import Counter
@@ -26,6 +27,7 @@ SIZES = {
     "imagenet-1k": {"train": 1281167, "validation": 50000, "test": 100000},
     "coco": {"train": 118287, "validation": 5000, "test": 40670},
 }
+PART = "measured on a part of the data set only"
 SHARES = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
 VERDICTS = {  # in the order in which the figure stacks them, in Okabe and Ito's colour-blind safe palette
     "reproduced": "#009E73",
@@ -36,6 +38,7 @@ VERDICTS = {  # in the order in which the figure stacks them, in Okabe and Ito's
     "overstated": "#D55E00",
     "not runnable": "#000000",
 }
+CAUSES = ["#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#882255", "#999999"]
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
 SIZE = (9, 4.8)  # inches
 
@@ -137,7 +140,8 @@ def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
     """Every claim on the row's data set with its verdict, and why none of them counts in the headline."""
     found = []
     failed = row.get("error") and (f"failed ({row['stage']})" if row.get("stage") else row["error"])
-    part = (row.get("settings") or {}).get("limit") and "measured on a part of the data set only"
+    examples = row.get("examples") or {}
+    part = examples.get("evaluated") and examples["evaluated"] < examples["expected"] and PART
     here = [claim for claim in claims if claim["dataset"] == row["dataset"]]
     for claim in here:
         one = {
@@ -229,9 +233,11 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
 def compare(results: dict, claims: dict, published: dict, threshold: Decimal) -> list[dict]:
     """One series for every pair of source and protocol, with a summary of each of its tasks."""
     found = []
-    for source, protocol in sorted({(row["source"], row["protocol"]) for row in results["rows"]}):
+    for source, protocol in sorted({(r["source"], r["protocol"]) for r in results["rows"] if r["protocol"]}):
         series = {"source": source, "protocol": protocol, "tasks": {}}
-        chosen = [row for row in results["rows"] if (row["source"], row["protocol"]) == (source, protocol)]
+        chosen = [  # a model that failed before any protocol failed under all of them
+            row for row in results["rows"] if row["source"] == source and row["protocol"] in (protocol, None)
+        ]
         series["measured"] = max(str(row.get("measured_at") or "")[:10] for row in chosen)
         for task in HEADLINE:
             rows = [row for row in chosen if row["task"] == task]
@@ -248,7 +254,46 @@ def compare(results: dict, claims: dict, published: dict, threshold: Decimal) ->
                 if source == "study-2022":
                     series["tasks"][task]["published"] = published["off_by_more_than_1_percent"].get(task)
         found.append(series)
+    standard = {
+        (one["model"], one["metric"]): one["verdict"]
+        for series in found
+        if series["protocol"] == "standard"
+        for task in series["tasks"].values()
+        for one in task["models"]
+    }
+    for (
+        series
+    ) in found:  # what a claim is worth is decided under `standard`, not by the study's way to measure
+        for task in series["tasks"].values() if series["protocol"] != "standard" else ():
+            for one in task["models"]:
+                unknown = f"not known: measured under {series['protocol']} only"
+                one["verdict_under_standard"] = standard.get((one["model"], one["metric"]), unknown)
     return found
+
+
+def table(found: list[dict]) -> str:
+    """Every comparison as CSV, one line each."""
+    text = io.StringIO()
+    columns = [
+        "task",
+        "source",
+        "protocol",
+        "model",
+        "revision",
+        "metric",
+        "claimed_as",
+        "claimed",
+        "claimed_split",
+    ]
+    columns += ["measured", "measured_split", "discrepancy", "off", "headline", "verdict", "rule", "why"]
+    columns += ["verdict_under_standard"]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for series in found:
+        about = {key: series[key] for key in ("source", "protocol")}
+        for task, one in series["tasks"].items():
+            writer.writerows({"task": task, **about, **row} for row in one["models"])
+    return text.getvalue()
 
 
 def cross_check(rows: list[dict], laboratory: list[dict]) -> list[dict]:
@@ -329,6 +374,75 @@ def plot_fractions(ax, found: list[dict], threshold: Decimal) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def plot_verdicts(ax, found: list[dict]) -> None:
+    """One bar a task and series: the models by the verdict on their claim, as shares of those judged."""
+    rows = [(s, t) for t in HEADLINE for s in found if s["tasks"].get(t, {}).get("verdicts")]
+    stack(
+        ax,
+        {
+            f"{task.replace('-', ' ')}\n{series['source']}, {series['protocol']}": series["tasks"][task][
+                "verdicts"
+            ]
+            for series, task in rows
+        },
+        VERDICTS,
+    )
+    ax.set_xlabel("models by the verdict on their claim (%)")
+    ax.set_title("What the numbers allow to say", loc="left", fontsize=13)
+
+
+def plot_causes(ax, explained: list[dict]) -> None:
+    """One bar a task: the points of all explained models by cause, without their sign."""
+    points = {}
+    for one in explained:
+        shares = points.setdefault(one["task"], Counter())
+        shares.update({cause["factor"]: abs(cause["points"]) for cause in one["causes"]})
+        shares["the model's own"] += abs(one["unexplained_points"] or 0)
+    names = sorted({name for shares in points.values() for name in shares if shares[name]})
+    models = Counter(one["task"] for one in explained)
+    stack(
+        ax,
+        {
+            f"{task.replace('-', ' ')}\n{models[task]} explained": points[task]
+            for task in HEADLINE
+            if task in points
+        },
+        {name: CAUSES[i % len(CAUSES)] for i, name in enumerate(names)},
+    )
+    ax.set_xlabel("points off by cause (%), from explain.py")
+    ax.set_title("Where the points went", loc="left", fontsize=13)
+
+
+def stack(ax, rows: dict[str, dict], colours: dict[str, str]) -> None:
+    """Horizontal bars of 100 %, one a row, divided by the names in `colours`; each part says its number."""
+    for y, parts in enumerate(reversed(rows.values())):
+        total, left = sum(parts.values()) or 1, 0.0
+        for name, colour in colours.items():
+            width = 100 * parts.get(name, 0) / total
+            ax.barh(y, width, left=left, color=colour, height=0.6, edgecolor="white", linewidth=0.5)
+            if width > 6:
+                dark = colour in ("#000000", "#0072B2", "#D55E00", "#009E73", "#882255")
+                number = f"{parts[name]:.3g}"
+                ax.annotate(
+                    number,
+                    (left + width / 2, y),
+                    ha="center",
+                    va="center",
+                    color="white" if dark else "black",
+                )
+            left += width
+    for name, colour in colours.items():
+        if any(parts.get(name) for parts in rows.values()):
+            ax.barh(0, 0, color=colour, label=name)
+    ax.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=9)
+    ax.set_xlim(0, 100)
+    if rows:
+        ax.set_ylim(-0.6, len(rows) - 0.4)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=9, frameon=False, ncols=2)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
 def plot_discrepancies(ax, found: list[dict], threshold: Decimal) -> None:
     """One dot a model: measured minus claimed, in points; one row a task and series."""
     import numpy
@@ -367,9 +481,8 @@ def plot_discrepancies(ax, found: list[dict], threshold: Decimal) -> None:
     ax.set_xscale("symlog", linthresh=2, linscale=1.5)
     ticks = [-100, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 100]
     ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
-    largest = max([5.0] + [abs(o["discrepancy"]) for _, s, t in rows for o in s["tasks"][t]["models"]])
-    lowest = min([-5.0] + [o["discrepancy"] for _, s, t in rows for o in s["tasks"][t]["models"]])
-    ax.set_xlim(1.3 * lowest, 1.3 * largest)
+    values = [o["discrepancy"] for _, s, t in rows for o in s["tasks"][t]["models"] if o["headline"]]
+    ax.set_xlim(1.3 * min([-5.0, *values]), 1.3 * max([5.0, *values]))
     ax.set_xlabel("measured minus claimed, points (0.01 of accuracy or mAP; logarithmic beyond ±2)")
     when = ", ".join(sorted({series["measured"] for series in found}))
     ax.set_title(f"How far each model is from its claim (measured {when})", loc="left", fontsize=13)
@@ -377,12 +490,14 @@ def plot_discrepancies(ax, found: list[dict], threshold: Decimal) -> None:
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def draw(path: Path, plot, *data) -> None:
-    """Saves one figure as PNG, in one piece."""
+def draw(path: Path, *plots: tuple) -> None:
+    """Saves one figure as PNG, in one piece: a panel for each (plot, data…), side by side."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, dpi=110, layout="constrained")
-    plot(figure.add_subplot(), *data)
+    width = SIZE[0] if len(plots) == 1 else 6.5 * len(plots)
+    figure = Figure(figsize=(width, SIZE[1]), dpi=110, layout="constrained")
+    for ax, (plot, *data) in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
+        plot(ax, *data)
     with atomic(path, "wb") as file:
         figure.savefig(file, format="png")
 
@@ -390,14 +505,15 @@ def draw(path: Path, plot, *data) -> None:
 def checked(results: dict, path: Path) -> dict:
     """The results, if every row has what a comparison needs; a Problem names the first that has not."""
     remedy = "write it again with: python reproducibility/results.py"
-    fields = {"model": str, "task": str, "dataset": str, "split": str, "source": str, "protocol": str}
+    fields = {"model": str, "task": str, "dataset": str, "source": str}
     for part in ("rows", "discrepancies"):
         if not isinstance(results.get(part), list):
             raise Problem(f"{shown(path)} has no list {part!r}; {remedy}")
     for i, row in enumerate(results["rows"], 1):
         row = row if isinstance(row, dict) else {}
-        if wrong := [name for name, kind in fields.items() if not isinstance(row.get(name), kind)]:
-            raise Problem(f"{shown(path)}, row {i}: {wrong[0]!r} is missing or no text; {remedy}")
+        kinds = fields if row.get("error") else {**fields, "split": str, "protocol": str, "examples": dict}
+        if wrong := [name for name, kind in kinds.items() if not isinstance(row.get(name), kind)]:
+            raise Problem(f"{shown(path)}, row {i}: {wrong[0]!r} is missing or of another kind; {remedy}")
         numbers = row.get("metrics") if isinstance(row.get("metrics"), dict) else {"metrics": None}
         for name, value in () if row.get("error") else numbers.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -437,8 +553,12 @@ def main() -> int:
         formatter_class=Help,
     )
     path = ROOT / "reproducibility" / "results.json"
+    explanations = ROOT / "reproducibility" / "results" / "explanations.json"
     parser.add_argument("--modelinfo", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records")
     parser.add_argument("--results", type=Path, default=path, help="table from results.py")
+    parser.add_argument(
+        "--explanations", type=Path, default=explanations, help="causes from explain.py, if any"
+    )
     parser.add_argument(
         "--threshold", type=a_threshold, default="1", help="off means by more than this, in points"
     )
@@ -455,7 +575,8 @@ def main() -> int:
         results[part] = [
             row
             for row in results[part]
-            if args.source in (None, row["source"]) and args.protocol in (None, row["protocol"])
+            if args.source in (None, row["source"])
+            and (not args.protocol or row["protocol"] in (args.protocol, None))
         ]
     if not results["rows"]:
         raise Problem(
@@ -469,14 +590,24 @@ def main() -> int:
     }
     published = read_json(ROOT / "assets" / "data" / "published.json", dict)
     found = compare(results, claims, published, args.threshold)
+    explained = []
+    if args.explanations.exists():
+        explained = read_json(
+            args.explanations, dict, "Write it with: python reproducibility/explain.py MODEL"
+        )
+        explained = [one for one in explained["explanations"] if "error" not in one]
     data = {"threshold_points": float(args.threshold), "series": found, "published": published}
     if args.reference:
         data["reference"] = cross_check(results["rows"], laboratory(args.reference))
     write_json(args.output / "assets" / "data" / "err.json", data)
     figures = args.output / "assets" / "figures"
-    draw(args.output / "err.png", plot_fractions, found, args.threshold)
-    draw(figures / "err.png", plot_fractions, found, args.threshold)
-    draw(figures / "discrepancies.png", plot_discrepancies, found, args.threshold)
+    panels = [(plot_fractions, found, args.threshold), (plot_verdicts, found)]
+    panels += [(plot_causes, explained)] if explained else []
+    draw(args.output / "err.png", *panels)
+    draw(figures / "err.png", *panels)
+    draw(figures / "discrepancies.png", (plot_discrepancies, found, args.threshold))
+    with atomic(args.output / "assets" / "data" / "err.csv") as file:
+        file.write(table(found))
     for series in found:
         print(named(series))
         for task, one in series["tasks"].items():

@@ -16,6 +16,7 @@ import harness
 import images
 from coco_scoring import STATS
 
+SIZE = 5_000  # images of val2017; a smaller folder is measured, and its row says so
 RESAMPLES = 200  # of the images, for the intervals
 DATA_HELP = (
     "val2017/*.jpg and annotations/instances_val2017.json, unpacked from val2017.zip (0.8 GB) and "
@@ -40,7 +41,7 @@ class Protocol:
     threshold: float  # detections that score more are kept
     boxes: str  # "float", or "int": corners cut to whole pixels, as the pipeline of transformers gives them
     exif: bool  # turn images by their EXIF tag, as pipelines do and the reference loaders do not
-    labels: str = "name"  # categories are found by the label's name, or by its index in the head
+    labels: str | tuple = "name"  # categories are found by the label's name, or by its index in the head
     preprocessing: dict = field(default_factory=dict)  # settings that replace the model's own
     split: str | None = None
 
@@ -64,6 +65,8 @@ def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "na
     `N/A` and names outside COCO stand for none. Labels without names (LABEL_0, 0) go by index: 91 of them are
     category ids as in DETR, 80 the categories in order. Raises harness.Refused if a category has no label.
     """
+    if not isinstance(how, str):
+        return list(how), "in a given order"
     numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
     ids, note = sorted(categories), ", for the labels have no names" if numbered else ""
     if how == "index" or numbered:
@@ -113,11 +116,11 @@ def load_data(path: Path | None, split: str) -> harness.Data:
             f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}"
         )
     targets, about = list(marked.values()), {"categories": categories}
-    source = f"local folder, {len(files):,} images" + ("" if len(files) == 5_000 else " (of 5,000)")
+    source = f"local folder, {len(files):,} images"
     revision = images.content_revision(
         files, targets, [image for image, *_ in found], sorted(categories.items())
     )
-    return harness.Data("validation", revision, source, found, targets, len(files), about)
+    return harness.Data("validation", revision, source, found, targets, SIZE, about)
 
 
 # ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +224,44 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
 def text(row: dict) -> str:
     return coco_scoring.twelve_lines(row["metrics"])
 
+
+def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+    """For every object that some detection overlaps by half (IoU): the output of the surest such detection,
+    the object's category, and the category that each output declares.
+    """
+    import numpy as np
+
+    order, _ = map_labels(about["labels"], data.about["categories"], protocol.labels)
+    found = detections(table, data, protocol, range(len(order)))
+    places = {image: place for place, (image, *_) in enumerate(data.examples)}
+    groups = np.split(found, np.flatnonzero(np.diff(found[:, 0])) + 1) if len(found) else []
+    said, true = [], []
+    for rows in groups:
+        objects = [a for a in data.targets[places[int(rows[0, 0])]] if not a["iscrowd"]]
+        for target in objects:
+            x, y, width, height = target["bbox"]
+            wide = np.minimum(rows[:, 1] + rows[:, 3], x + width) - np.maximum(rows[:, 1], x)
+            high = np.minimum(rows[:, 2] + rows[:, 4], y + height) - np.maximum(rows[:, 2], y)
+            both = np.maximum(wide, 0) * np.maximum(high, 0)
+            overlaps = both >= 0.5 * (rows[:, 3] * rows[:, 4] + width * height - both)
+            if overlaps.any():
+                said.append(int(rows[np.argmax(np.where(overlaps, rows[:, 5], -1)), 6]))
+                true.append(target["category_id"])
+    return np.array(said, int), np.array(true, int), order
+
+
+def class_names(data: harness.Data) -> dict[int, str]:
+    return data.about["categories"]
+
+
+BY_NAME, BY_INDEX = "name", "index"
+FACTORS = {  # what explain.py calls the choices
+    "labels": "label mapping",
+    "exif": "EXIF orientation",
+    "threshold": "score threshold",
+    "boxes": "box rounding",
+    "resize and crop": "image size",
+}
 
 TASK = harness.Task(
     name="object-detection",

@@ -18,19 +18,20 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from checkpoint import Model, Refused, card, digest, named, one_line, pretrained, refuse_remote_code, resolve
 from isolated import at_once, predictions, run_apart
 from plan import choose, plan, saved, splits, subset
-from rows import add_row, code_state, error_row, make_row, read_rows, row_key
+from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from rows import add_row, code_state, error_row, make_row, read_rows, row_key, safe_name
 from task import CLAIM, Batch, Data, Failure, Pass, Task, wilson
-
-from ptm import PTM, ROOT, Problem, run, shown
 
 # What task scripts find here besides what is used here.
 __all__ = ["Batch", "Data", "Refused", "at_once", "digest", "predictions", "pretrained"]
-__all__ += ["refuse_remote_code", "subset", "wilson"]
+__all__ += ["atomic", "read_json", "refuse_remote_code", "safe_name", "subset", "wilson", "write_json"]
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
 
 
-def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
+def machine_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say how much is measured, and on what machine; explain.py has them too."""
+
     def positive(text: str) -> int:
         if not text.isdecimal() or int(text) < 1:
             raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
@@ -41,37 +42,44 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
             raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:N or mps, not {text!r}")
         return text
 
+    add = parser.add_argument
+    add("--limit", type=positive, metavar="N", help="only N examples, drawn with a fixed seed (default: all)")
+    add("--batch-size", type=positive, metavar="N", help="halved on out-of-memory (default: by device)")
+    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--dtype", choices=DTYPES, default="float32", help="auto is the checkpoint's own")
+    add(
+        "--timeout",
+        type=positive,
+        default=1800,
+        metavar="S",
+        help="seconds without progress after which to stop",
+    )
+    add("--force", action="store_true", help="measure again what is measured already")
+    add("--predictions", type=Path, default=HERE / "predictions", metavar="DIR", help="folder of raw outputs")
+
+
+def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=f"Measures models of {task.name} on {task.dataset}.",
         epilog="Exit code: 0 all measured, 1 some model failed (its row says why), 2 wrong usage or no data.",
+        formatter_class=Help,
     )
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help="Hub id, id@revision or local folder (default: every model"
         f" in --modelinfo that claims something on {task.dataset} and is not in --ignore)")  # fmt: skip
-    add("--data", type=Path, metavar="DIR", help=task.data_help + " (default: the Hub's)")
-    add("--split", choices=task.splits, help=f"(default: the protocol's; where it has none, {task.split})")
+    add("--data", type=Path, metavar="DIR", help=task.data_help)
+    add("--split", choices=task.splits, help=f"default: the protocol's; where it has none, {task.split}")
     add("--protocol", action="append", choices=task.protocols, help="may be repeated (default: all)")
-    add("--limit", type=positive, metavar="N", help="only N examples, drawn with a fixed seed (default: all)")
-    add("--batch-size", type=positive, metavar="N", help="halved on out-of-memory (default: by device)")
-    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    add("--dtype", choices=DTYPES, default="float32", help="auto is the checkpoint's own (default: float32)")
-    add("--timeout", type=positive, default=1800, metavar="S",
-        help="give a model up after S seconds without progress (default: 1800)")  # fmt: skip
-    add("--force", action="store_true", help="measure again what is measured already (default: reuse it)")
-    add("--from-predictions", action="store_true",
-        help="load no model: score what lies in --predictions again (default: run the models)")  # fmt: skip
-    add("--results", type=Path, default=HERE / "results" / task.folder / f"{task.name}.json", metavar="FILE",
-        help=f"rows (default: reproducibility/results/{task.folder}/{task.name}.json)")  # fmt: skip
-    add("--predictions", type=Path, default=HERE / "predictions", metavar="DIR",
-        help="raw outputs (default: reproducibility/predictions)")  # fmt: skip
     add(
-        "--modelinfo",
-        type=Path,
-        default=ROOT / "modelinfo.json",
-        metavar="FILE",
-        help="(default: modelinfo.json)",
+        "--from-predictions",
+        action="store_true",
+        help="load no model: score what lies in --predictions again",
     )
-    add("--ignore", type=Path, default=ROOT / "ignore.json", metavar="FILE", help="(default: ignore.json)")
+    add("--results", type=Path, default=HERE / "results" / task.folder / f"{task.name}.json", metavar="FILE",
+        help="rows")  # fmt: skip
+    add("--modelinfo", type=Path, default=ROOT / "modelinfo.json", metavar="FILE", help="file of Hub records")
+    add("--ignore", type=Path, default=ROOT / "ignore.json", metavar="FILE", help="models that cannot be had")
+    machine_flags(parser)
     return parser.parse_args(words)
 
 
@@ -105,9 +113,9 @@ def attempt(
     model, stage = Model(*named(text), (), None), "resolve"
     try:
         model = resolve(text)
-        claimed = [c.split for c in (known or card(model)).claims if c.dataset == task.dataset]
+        claims = [c for c in (known or card(model)).claims if c.dataset == task.dataset]
         stage = "data"
-        passes = plan(task, args, model, claimed, load, code)
+        passes = plan(task, args, model, claims, load, code)
     except Exception as why:
         yield error_row(task, model, Failure(stage, one_line(why)), code)
         return

@@ -18,6 +18,7 @@ import harness
 import images
 from imagenet_labels import map_labels, synsets
 
+SIZE = 50_000  # images of the validation set; a smaller folder is measured, and its row says so
 KEPT = 10  # the best classes of each image that are saved: enough for top-5 under any mapping of the labels
 HUB = "ILSVRC/imagenet-1k"
 DATA_HELP = (
@@ -35,7 +36,7 @@ class Protocol:
     """Every choice between the weights and the accuracy."""
 
     exif: bool  # turn images by their EXIF tag, as pipelines do and ImageNet's reference loaders do not
-    labels: str = "name"  # classes are found by the label's name, or by its index in the head
+    labels: str | tuple = "name"  # classes are found by the label's name, or by its index in the head
     preprocessing: dict = field(default_factory=dict)  # settings that replace the model's own
     split: str | None = None
 
@@ -96,8 +97,8 @@ def load_data(path: Path | None, split: str) -> harness.Data:
     if not files:
         raise harness.Problem(f"{path} holds no images. {NEEDED}")
     revision = images.content_revision(files, targets)
-    source = f"local folder, {len(files):,} images" + ("" if len(files) == 50_000 else " (of 50,000)")
-    return harness.Data("validation", revision, source, [str(f) for f in files], targets, len(files))
+    source = f"local folder, {len(files):,} images"
+    return harness.Data("validation", revision, source, [str(f) for f in files], targets, SIZE)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -138,9 +139,7 @@ def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Da
             f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}"
         )
     revision = revision or images.content_revision(files, targets)
-    return harness.Data(
-        "validation", revision, f"{source}, {len(targets):,} images", examples, targets, len(targets)
-    )
+    return harness.Data("validation", revision, f"{source}, {len(targets):,} images", examples, targets, SIZE)
 
 
 _lock = threading.Lock()
@@ -215,6 +214,22 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
         "turned_by_exif": images.turned(table, "classes"),
     }
 
+
+def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+    """Which output answered each image (n), which class is right (n), which class each output declares."""
+    import numpy as np
+
+    classes, lengths = images.chosen(table, "classes", protocol.exif)
+    said = classes.reshape(-1, lengths[0])[:, 0]
+    return said, np.array(data.targets), map_labels(about["labels"], protocol.labels)[0]
+
+
+def class_names(data: harness.Data) -> dict[int, str]:
+    return dict(enumerate(synsets().values()))
+
+
+BY_NAME, BY_INDEX = "name", "index"
+FACTORS = {"labels": "label mapping", "exif": "EXIF orientation"}  # what explain.py calls the choices
 
 TASK = harness.Task(
     name="image-classification",

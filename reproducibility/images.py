@@ -47,6 +47,7 @@ def describe(model: Model) -> dict:
     return {
         "labels": [str(names.get(i, f"LABEL_{i}")) for i in range(len(names))],
         "preprocessing": json.loads(model.processor.to_json_string()),
+        "image_size": getattr(model.net.config, "image_size", None),
     }
 
 

@@ -21,9 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from task import Batch, Data, Failure, Pass, Task, versions
-
 from ptm import atomic
+from task import Batch, Data, Failure, Pass, Task, versions
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 

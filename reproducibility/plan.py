@@ -7,12 +7,12 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 from checkpoint import Model, digest, named
+from ptm import PTM, Problem, read_json, shown
 from rows import safe_name
 from task import CLAIM, Data, Pass, Task, versions
-
-from ptm import PTM, Problem, read_json, shown
 
 
 def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
@@ -56,12 +56,12 @@ def subset(data: Data, limit: int | None) -> Data:
     return data.take(places)
 
 
-def plan(task: Task, args, model: Model, claimed: list[str | None], load: Callable, code: dict) -> list[Pass]:
+def plan(task: Task, args, model: Model, claims: list, load: Callable, code: dict) -> list[Pass]:
     """The forward passes that the protocols need: protocols that agree on split and inputs share one."""
     passes: dict[str, Pass] = {}
     for name in args.protocol or task.protocols:
         protocol = task.protocols[name]
-        for split, because in splits(task, protocol, args.split, claimed).items():
+        for split, because in splits(task, protocol, args.split, [c.split for c in claims]).items():
             inputs = {field: getattr(protocol, field) for field in task.inputs}
             data = subset(full := load(split), args.limit)
             facts = {
@@ -80,7 +80,7 @@ def plan(task: Task, args, model: Model, claimed: list[str | None], load: Callab
                 record = facts | {
                     "key": key,
                     "task": task.name,
-                    "source": f"measured here; model from {'a local folder' if model.path else 'the Hub'}",
+                    "claims": [asdict(claim) for claim in claims],
                     "examples": {"expected": data.expected, "evaluated": len(data.examples)},
                     "code": code,
                 }

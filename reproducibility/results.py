@@ -10,16 +10,19 @@ and new ones stay apart by `source` and `protocol`. Running it twice changes not
 import argparse
 import csv
 import io
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+import harness
+from harness import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
 
 RESULTS = ROOT / "reproducibility" / "results"
+HUB_IDS = {
+    "emotion": "dair-ai/emotion",
+    "imagenet-1k": "ILSVRC/imagenet-1k",
+    "coco": "detection-datasets/coco",
+}
 STUDY = "study-2022"  # the `source` of the study's rows
 
 # What the study did for each data set; its files name neither split nor protocol.
@@ -165,6 +168,40 @@ def table(rows: list[dict]) -> str:
     return text.getvalue()
 
 
+def eval_results(rows: list[dict], source_url: str) -> dict[str, list[dict]]:
+    """Model -> entries of the Hub's `.eval_results`: what was measured under `standard` on a whole split.
+
+    https://huggingface.co/docs/hub/eval-results. Nothing is uploaded.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    found = {}
+    for row in rows:
+        examples = row["examples"] if "error" not in row else {"evaluated": None}
+        if (
+            row["protocol"] != "standard"
+            or not examples["evaluated"]
+            or examples["evaluated"] < examples["expected"]
+        ):
+            continue
+        for metric, value in row["metrics"].items():
+            low, high = row["intervals"].get(metric) or (None, None)
+            entry = EvalResultEntry(
+                dataset_id=HUB_IDS[row["dataset"]],
+                task_id="default",
+                value=value,
+                dataset_revision=row["dataset_revision"],
+                date=row["measured_at"],
+                source_url=source_url,
+                source_name="SCORED",
+                notes=f"{metric}, split {row['split']} ({examples['evaluated']} examples), protocol "
+                f"standard; 95 % interval {low} to {high}; model revision {row['revision']}; "
+                f"code {row['code']['hash'][:12]}",
+            )
+            found.setdefault(row["model"], []).extend(eval_result_entries_to_yaml([entry]))
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Gathers every result into results.json and results.csv.",
@@ -172,13 +209,27 @@ def main() -> int:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
     parser.add_argument("--output", type=Path, default=RESULTS.parent, help="folder for the two tables")
+    parser.add_argument(
+        "--eval-results", type=Path, metavar="DIR", help="folder for the Hub's .eval_results YAML"
+    )
+    parser.add_argument(
+        "--source-url", metavar="URL", help="where these results are published, for --eval-results"
+    )
     args = parser.parse_args()
+    if args.eval_results and not (args.source_url or "").startswith(("https://", "http://")):
+        raise Problem("--eval-results needs --source-url, the address where these results are published")
     if not args.results.is_dir():
         raise Problem(f"--results {shown(args.results)} is not a folder; run from a whole checkout")
     gathered = gather(args.results)
     write_json(args.output / "results.json", gathered)
     with atomic(args.output / "results.csv") as file:
         file.write(table(gathered["rows"]))
+    if args.eval_results:
+        import yaml
+
+        for model, entries in eval_results(gathered["rows"], args.source_url).items():
+            with atomic(args.eval_results / f"{harness.safe_name(model)}.yaml") as file:
+                yaml.safe_dump(entries, file, sort_keys=False)
     counts = Counter(
         (row["task"], row["source"], row["protocol"], "failed" if row.get("error") else "measured")
         for row in gathered["rows"]

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint import Model, digest, file_digest
+from ptm import ROOT, Problem, atomic, read_json, shown, write_json
 from task import Failure, Pass, Task, versions
 
-from ptm import ROOT, Problem, atomic, read_json, shown, write_json
-
 HERE = Path(__file__).resolve().parent
+SOURCE = "measured"  # as against the rows of the study
 MEASURING = (
     "harness.py",
     "isolated.py",
@@ -47,8 +47,9 @@ def make_row(task: Task, part: Pass, name: str, record: dict, scores: dict, code
     """The row of one protocol, scored from raw outputs that `record` describes."""
     protocol, about = part.protocols[name], dict(record["about"])
     return {
-        **{k: record[k] for k in ("model", "revision", "source", "dataset_revision", "split", "examples")},
+        **{k: record[k] for k in ("model", "revision", "dataset_revision", "split", "examples", "claims")},
         **{k: record[k] for k in ("measured_at", "seconds")},
+        "source": SOURCE,
         "task": task.name,
         "dataset": task.dataset,
         "protocol": name,
@@ -80,6 +81,7 @@ def error_row(
         "revision": model.revision,
         "task": task.name,
         "dataset": task.dataset,
+        "source": SOURCE,
         "split": part.data.split if part else None,
         "protocol": protocol,
         "stage": why.stage,
@@ -126,7 +128,7 @@ def add_row(path: Path, task: Task, row: dict) -> None:
     write_json(path, {"task": task.name, "rows": rows})
     if task.text and "error" not in row and row["settings"]["limit"] is None:
         with atomic(path.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
-            file.write(task.text(row))
+            file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.text(row)}")
 
 
 def safe_name(text: str) -> str:

@@ -24,6 +24,7 @@ DATA_HELP = (
     f" download config `{CONFIG}` of the Hub's {DATASET}, or leave --data out where the Hub can be reached"
 )
 RESAMPLES = 2000
+BY_NAME, BY_INDEX = "by name", "by index"
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Protocol:
     """Every choice between weights and metric."""
 
     split: str
-    labels: str  # "by name": the model's labels are matched by what they are called; "by index": by position
+    labels: str | tuple  # BY_NAME: matched by what they are called; BY_INDEX: by position; or their classes
     max_length: int | None = None  # tokens to which texts are cut; None: what the model takes
     prediction: str = "highest logit"
 
 
 PROTOCOLS = {
-    "standard": Protocol(split=harness.CLAIM, labels="by name"),
-    "scored-2022": Protocol(split="test", labels="by index"),
+    "standard": Protocol(split=harness.CLAIM, labels=BY_NAME),
+    "scored-2022": Protocol(split="test", labels=BY_INDEX),
 }
 
 
@@ -99,7 +100,8 @@ class Classifier:
     net: object
     tokenizer: object
     device: object
-    max_length: int | None  # tokens that the model takes; None for any number
+    max_length: int | None  # tokens to which its tokenizer cuts; None for any number
+    positions: int | None  # tokens that the network takes; None for any number
     labels: list[str]  # in the order of the logits
 
 
@@ -115,8 +117,8 @@ def load_model(folder: Path, device, dtype) -> Classifier:
         raise harness.Refused(f"it has {len(labels)} labels ({some}) and emotion has {len(LABELS)}")
     net = harness.pretrained(AutoModelForSequenceClassification, folder, device, dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    limits = [tokenizer.model_max_length, *positions(net)]
-    return Classifier(net, tokenizer, device, min([n for n in limits if n < 1_000_000], default=None), labels)
+    length = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else None
+    return Classifier(net, tokenizer, device, length, min(positions(net), default=None), labels)
 
 
 def positions(net) -> Iterator[int]:
@@ -132,6 +134,7 @@ def describe(model: Classifier) -> dict:
         "preprocessing": {
             "tokenizer": type(model.tokenizer).__name__,
             "max_length": model.max_length,
+            "positions": model.positions,
             "padding": "to the longest text of the batch" if can_pad(model) else "none: batches of one",
         },
         "dtype": str(model.net.dtype),
@@ -149,7 +152,7 @@ def predict(
     """Float32 logits (n, labels) of every text; longest first, so that like lengths share a batch."""
     import torch
 
-    limit = min([n for n in (protocol.max_length, model.max_length) if n], default=None)
+    limit = min([n for n in (protocol.max_length or model.max_length, model.positions) if n], default=None)
     texts = list(data.examples)
     tokens = dict(model.tokenizer(texts, verbose=False))  # name -> a list for each text
     lengths = [len(ids) for ids in tokens["input_ids"]]
@@ -181,7 +184,9 @@ def predict(
 
 def label_order(names: list[str], how: str) -> tuple[list[int], str]:
     """For each of a model's labels the data set's index, and how it was found. Raises Refused."""
-    if how == "by index":
+    if not isinstance(how, str):
+        return list(how), "in a given order"
+    if how == BY_INDEX:
         return list(range(len(LABELS))), "by index, whatever the labels are called"
     if all(re.fullmatch(rf"label_{i}", name, re.IGNORECASE) for i, name in enumerate(names)):
         return list(range(len(LABELS))), "by index: the model calls its labels LABEL_0 to LABEL_5"
@@ -237,6 +242,20 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
         "truncated": sum(table["truncated"].to_pylist()),
     }
 
+
+def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+    """Which head answered each text (n), which class is right (n), which class each head declares (6)."""
+    import numpy as np
+
+    said = np.array(table["logits"].to_pylist()).argmax(1)
+    return said, np.array(data.targets), label_order(about["labels"], protocol.labels)[0]
+
+
+def class_names(data: harness.Data) -> dict[int, str]:
+    return dict(enumerate(LABELS))
+
+
+FACTORS = {"labels": "label order", "max_length": "truncation"}  # what explain.py calls the choices
 
 TASK = harness.Task(
     name="sentiment-analysis",

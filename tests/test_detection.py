@@ -4,13 +4,14 @@ import contextlib
 import io
 import json
 
+import numpy as np
+import pyarrow as pa
+import pytest
+
 import coco_scoring
 import detection
 import harness
 import images
-import numpy as np
-import pyarrow as pa
-import pytest
 from coco_scoring import STATS
 
 NAMES = {1: "person", 2: "bicycle", 3: "airplane", 5: "tv", 7: "sofa bed"}

@@ -160,7 +160,7 @@ def test_everyone_left_out_has_a_reason():
         a_row("otherwise", {"AP": 0.3}),
         a_row("unclear", {"AP": 0.3}),
         a_row("broken", {}, error="KeyError: 'weights'", stage="load"),
-        a_row("part", {"AP": 0.3}, settings={"limit": 10}),
+        a_row("part", {"AP": 0.3}, examples={"expected": 5000, "evaluated": 40}),
         a_row("fine", {"AP": 0.3}),
     ]
     claims = {
@@ -386,7 +386,10 @@ def test_a_bad_flag_is_refused(tmp_path, words):
 # ── Figures ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("plot", [err.plot_fractions, err.plot_discrepancies])
+PLOTS = {"fractions": 1, "discrepancies": 1, "verdicts": 0}
+
+
+@pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("how_many", [1, 3])
 def test_no_text_overlaps_and_all_is_inside(plot, how_many):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -396,7 +399,7 @@ def test_no_text_overlaps_and_all_is_inside(plot, how_many):
     found = [{**found[0], "protocol": f"protocol-{i}"} for i in range(how_many)]
     figure = Figure(figsize=err.SIZE, dpi=110, layout="constrained")
     ax = figure.add_subplot()
-    plot(ax, found, Decimal(1))
+    getattr(err, f"plot_{plot}")(ax, found, *[Decimal(1)] * PLOTS[plot])
     FigureCanvasAgg(figure).draw()
     texts = [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts, *ax.get_legend().get_texts()]
     texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]

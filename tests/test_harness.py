@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import harness
 import pytest
-from model_hub import ModelHub
 from scipy.stats import binomtest
+
+import harness
+from model_hub import ModelHub
 
 TOY = Path(__file__).with_name("toy.py")
 NUMBERS = {"test": list(range(10)), "validation": [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]}

@@ -8,17 +8,18 @@ import shutil
 import subprocess
 import sys
 
-import harness
-import image_classification as ic
-import images
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from PIL import Image
+
+import harness
+import image_classification as ic
+import images
 from conftest import ROOT
 from imagenet_labels import map_labels, synsets
 from model_hub import ModelHub
-from PIL import Image
 
 NAMES = list(synsets().values())
 FIRST = [names.split(", ")[0] for names in NAMES]

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import harness
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+import harness
 import sentiment_analysis as sentiment
 from model_hub import ModelHub
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 SCRIPT = Path(sentiment.__file__)
 WORDS = ["im", "feeling", "rather", "sad", "happy", "loved", "angry", "scared", "surprised", "today"]

@@ -38,10 +38,11 @@ def compare(task: str, n: int, plain, ours, repeats: int) -> None:
 
 def sentiment(shared: Path, device, limit: int | None, repeats: int) -> None:
     import numpy as np
-    import sentiment_analysis
     import torch
-    from harness import subset
     from transformers import pipeline
+
+    import sentiment_analysis
+    from harness import subset
 
     folder = shared / "models" / "emotion-tiny"
     data = subset(sentiment_analysis.load_data(shared / "emotion", "test"), limit)

@@ -26,8 +26,9 @@ def clock(function, *args) -> tuple[float, object]:
 
 def compare(script, task: str, model, data, path_of, batch_size: int) -> None:
     """One line for the ratio, one for the profile of our way, stage by stage in one thread."""
-    import images
     from transformers import pipeline
+
+    import images
 
     pipe = pipeline(task, model=model.net, image_processor=model.processor, device=model.net.device)
     files, protocol = [path_of(e) for e in data.examples], script.PROTOCOLS["standard"]
@@ -72,9 +73,10 @@ def val2017_sized(n=5_000, annotations=36_369, found=492_611):
 
 
 def scoring(bootstrap: bool) -> None:
-    import coco_scoring
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+
+    import coco_scoring
 
     ids, categories, truth, rows = val2017_sized()
 
@@ -115,10 +117,11 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32", help="of the weights (default: float32)")
     parser.add_argument("--skip-bootstrap", action="store_true", help="(default: 200 resamples are drawn)")
     args = parser.parse_args()
-    import detection
-    import image_classification as classification
     import torch
     import transformers
+
+    import detection
+    import image_classification as classification
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
