@@ -244,10 +244,11 @@ def test_from_a_local_model_to_its_verdicts_and_its_eval_results(shared, tmp_pat
         assert done.returncode == 0, done.stderr
 
     rows = tmp_path / "results" / "EMOTION" / "rows.json"
-    script("reproducibility/sentiment_analysis.py", shared / "models" / "emotion-tiny", "--data", shared / "emotion",
-           "--results", rows, "--predictions", tmp_path)  # fmt: skip
-    script("reproducibility/results.py", "--results", tmp_path / "results", "--output", tmp_path,
-           "--eval-results", tmp_path / "yaml", "--source-url", "https://example.org/results")  # fmt: skip
+    model, data = shared / "models" / "emotion-tiny", shared / "emotion"
+    flags = ("--data", data, "--results", rows, "--predictions", tmp_path)
+    script("reproducibility/sentiment_analysis.py", model, *flags)
+    flags = ("--eval-results", tmp_path / "yaml", "--source-url", "https://example.org/results")
+    script("reproducibility/results.py", "--results", tmp_path / "results", "--output", tmp_path, *flags)
     script("err.py", "--results", tmp_path / "results.json", "--output", tmp_path)
     series = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())["series"]
     found = {one["protocol"]: one["tasks"]["sentiment-analysis"] for one in series}
