@@ -132,6 +132,10 @@ def add_row(path: Path, task: Task, row: dict) -> None:
 
 
 def safe_name(text: str) -> str:
-    """A file name for any text: what is odd becomes `_`, and a hash keeps two texts apart if need be."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")[:80]
-    return safe if safe == text else f"{safe}-{digest(text)[:8]}"
+    """A file name for any text: a Hub id with `--` for `/`; else what is odd becomes `_`, and a hash."""
+    if (
+        re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", text, re.ASCII)
+        and "--" not in text
+    ):
+        return text.replace("/", "--")
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', text).lstrip('.')[:80]}-{digest(text)[:8]}"

@@ -59,11 +59,11 @@ def load_data(path: Path | None, split: str) -> harness.Data:
 
 def from_file(file: Path) -> tuple[list[str], list[int]]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        content = file.read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as why:
         raise harness.Problem(f"cannot read {file}: {why}. --data is {DATA_HELP}") from why
     texts, labels = [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(content.split("\n") if content else [], 1):  # a text may hold other breaks
         try:
             row = json.loads(line)
             text, label = row["text"], row["label"]
@@ -133,7 +133,7 @@ def describe(model: Classifier) -> dict:
         "labels": model.labels,
         "preprocessing": {
             "tokenizer": type(model.tokenizer).__name__,
-            "max_length": model.max_length,
+            "max_length": min([n for n in (model.max_length, model.positions) if n], default=None),
             "positions": model.positions,
             "padding": "to the longest text of the batch" if can_pad(model) else "none: batches of one",
         },
