@@ -17,11 +17,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
-import orjson
+import msgspec
 
 ROOT = Path(__file__).resolve().parent
 
@@ -286,8 +287,7 @@ def _eval_results(entries: object) -> Iterator[Claim | Rejected]:
 # ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class PTM:
+class PTM(NamedTuple):
     """A pre-trained model as its Hub record tells it. None is what the record does not say."""
 
     id: str
@@ -324,7 +324,7 @@ class PTM:
         downloads, likes = get("downloads"), get("likes")
         index, results = card.get("model-index") or get("model-index"), get("evalResults")
         found = [*(_model_index(index) if index else ()), *(_eval_results(results) if results else ())]
-        model = _Open(
+        return cls(
             name,
             _str(get("author")) or (author if slash else None),
             _str(get("sha")),
@@ -342,21 +342,21 @@ class PTM:
             tuple(c for c in found if type(c) is Claim) if found else (),
             tuple(c for c in found if type(c) is Rejected) if found else (),
         )
-        model.__class__ = cls
-        return model
 
     @classmethod
     def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
         """Every model of a file of records, one at a time; what `records` cannot read it reports."""
-        return map(cls.from_record, records(path))
+        return map(cls.from_record, records(path, decode=_read_fields))
 
     def tagged(self, prefix: str) -> list[str]:
         """What follows `prefix` in the tags that have it: `tagged("dataset:")`, `tagged("base_model:")`."""
         return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
 
 
-# A frozen dataclass fills its slots eight times as slowly as an open one; records are born open, then frozen.
-_Open = make_dataclass("_Open", PTM.__slots__, slots=True)
+# Decodes what from_record reads of a line and skips the rest, lists of files above all.
+_READ = """id modelId author sha pipeline_tag library_name downloads likes tags createdAt lastModified gated
+    disabled cardData model-index evalResults""".split()
+_read_fields = msgspec.json.Decoder(TypedDict("_Record", dict.fromkeys(_READ, Any), total=False)).decode
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -456,10 +456,10 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def parse(line: bytes) -> dict:
-    """One record. What orjson refuses but Python reads (NaN, lone surrogates) is read all the same."""
+def parse(line: bytes, decode: Callable[[bytes], object] = msgspec.json.decode) -> dict:
+    """One record. What `decode` refuses but Python reads (NaN, lone surrogates) is read all the same."""
     try:
-        record = orjson.loads(line)
+        record = decode(line)
     except ValueError:
         record = json.loads(line)
     if not isinstance(record, dict):
@@ -469,7 +469,9 @@ def parse(line: bytes) -> dict:
     return record
 
 
-def records(path: Path, report: Callable[[str], None] = _report) -> Iterator[dict]:
+def records(
+    path: Path, report: Callable[[str], None] = _report, decode=msgspec.json.decode
+) -> Iterator[dict]:
     """The Hub records in a file: an array with one record a line (streamed), a record a line without the
     brackets (streamed), any other JSON array (read whole); plain or gzipped.
 
@@ -489,7 +491,7 @@ def records(path: Path, report: Callable[[str], None] = _report) -> Iterator[dic
             if (first[:1] == b"[" and first != b"[") or second == b"{":
                 yield from _whole(file.read(), path, report)
             elif first[:1] in b"[{":
-                yield from _lines(file, path, report, closed=first != b"[")
+                yield from _lines(file, path, report, decode, closed=first != b"[")
             else:
                 raise Problem(f"{shown(path)} must hold a JSON array of records, one a line")
     except (OSError, EOFError) as why:
@@ -509,18 +511,18 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
             report(f"{shown(path)}, record {number}: left out: not an object with an id")
 
 
-def _lines(file, path: Path, report: Callable[[str], None], closed: bool) -> Iterator[dict]:
+def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool) -> Iterator[dict]:
     read, held = (
         False,
         [],
     )  # broken lines are reported once a record shows that this is the right kind of file
     for number, line in enumerate(file, 1):
         body = line.strip().rstrip(b",")
-        if body in (b"", b"[", b"]"):
+        if len(body) < 2 and body in (b"", b"[", b"]"):
             closed = closed or body == b"]"
             continue
         try:
-            record = parse(body)
+            record = parse(body, decode)
         except (ValueError, RecursionError) as why:
             if not line.endswith(b"\n"):
                 raise Problem(
