@@ -323,7 +323,8 @@ class PTM(NamedTuple):
         gated = get("gated")
         downloads, likes = get("downloads"), get("likes")
         index, results = card.get("model-index") or get("model-index"), get("evalResults")
-        found = [*(_model_index(index) if index else ()), *(_eval_results(results) if results else ())]
+        found = [*_model_index(index)] if index else []
+        found += _eval_results(results) if results else ()
         return cls(
             name,
             _str(get("author")) or (author if slash else None),
@@ -339,8 +340,8 @@ class PTM(NamedTuple):
             gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
             get("disabled") is True,
             bool(card) if "cardData" in record else None,
-            tuple(c for c in found if type(c) is Claim) if found else (),
-            tuple(c for c in found if type(c) is Rejected) if found else (),
+            tuple([c for c in found if type(c) is Claim]) if found else (),
+            tuple([c for c in found if type(c) is Rejected]) if found else (),
         )
 
     @classmethod
