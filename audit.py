@@ -606,7 +606,7 @@ def draw_bars(ax, rows: dict, legend: tuple) -> None:
         for place, value, pair in zip(places, values, pairs, strict=True):
             place = {"xy": (value, place), "xytext": (3, 0), "textcoords": "offset points", "va": "center"}
             ax.annotate(of(*pair), **place, fontsize=8)
-    ax.set_yticks(range(len(rows)), [clean(name, drawable=glyphs()) for name in rows])
+    ax.set_yticks(range(len(rows)), [clean(name, 48, glyphs()).strip() or "(blank)" for name in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     counts = any(n is None for _, n in series[0])
     wide = max(patch.get_width() for patch in ax.patches) * 1.3 or 1
@@ -638,7 +638,7 @@ def draw_lines(ax, lines: dict) -> None:
 
 def draw(ax, panel: dict) -> None:
     """Draws one panel: horizontal bars, columns by month, or lines by rank."""
-    ax.set_title(panel["title"], loc="left", fontsize=9.5)
+    ax.set_title(panel["title"], loc="left", fontsize=9.5, wrap=True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8.5)
     if panel.get("rows"):
@@ -648,7 +648,7 @@ def draw(ax, panel: dict) -> None:
     elif panel.get("lines"):
         draw_lines(ax, panel["lines"])
     else:
-        empty = "nothing to count in these records; modelinfo.py fetches today's"
+        empty = "none in these records; modelinfo.py fetches today's"
         ax.text(0, 0.5, empty, va="center", fontsize=9, transform=ax.transAxes)
         ax.set_axis_off()
 
