@@ -74,9 +74,9 @@ def number(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
 
 
-def described(model: PTM) -> bool:
-    """Does the record hold more than a name, a task and claims?"""
-    return model.sha is not None or model.modified is not None or model.downloads is not None
+def described(batch: list[PTM]) -> list[PTM]:
+    """The models whose record holds more than a name, a task and claims."""
+    return [m for m in batch if m.sha is not None or m.modified is not None or m.downloads is not None]
 
 
 def bases(model: PTM) -> list[str]:
@@ -93,7 +93,7 @@ def registry():
     newest = ""
     while batch := (yield):
         n += len(batch)
-        bare += sum([not described(m) for m in batch])
+        bare += len(batch) - len(described(batch))
         later = [m.modified for m in batch if m.modified and m.modified > newest and MONTH.match(m.modified)]
         newest = max(later, default=newest)
     return {"models": n, "without_metadata": bare, "as_of": newest[:10] or None}
@@ -308,13 +308,12 @@ def artifacts_and_risks():
     """Weight formats and risks, by models and weighted by downloads."""
     kinds = {}  # models that are alike in all this: a few hundred kinds, each with its models and downloads
     while batch := (yield):
-        for m in batch:
+        for m in described(batch):
             licence = m.licence if m.licence in (None, "unknown", "other") else "stated"
             kind = TAGS.intersection(m.tags), licence, m.gated is not None, m.task is not None, m.has_card
-            if described(m):
-                row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
-                row[0] += 1
-                row[1] += m.downloads or 0
+            row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
+            row[0] += 1
+            row[1] += m.downloads or 0
     n, total = (sum(row[i] for row in kinds.values()) for i in (0, 1))
     found = {
         name: [sum(row[i] for kind, row in kinds.items() if holds(*kind)) for i in (0, 1)]

@@ -189,7 +189,7 @@ def _text(value: object, length: int = 200) -> str:
 
 
 def _str(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip() or None if type(value) is str else None  # JSON knows no subclass of it
 
 
 def _dict(value: object) -> dict:
@@ -317,8 +317,9 @@ class PTM(NamedTuple):
         card = get("cardData")
         card = card if isinstance(card, dict) else {}
         tags = get("tags")
-        tags = [t for t in tags if isinstance(t, str)] if isinstance(tags, list) else []
-        licences = [t[8:] for t in tags if t[:8] == "license:"]
+        if type(tags) is not tuple:  # as they are in a whole record, and unchecked
+            tags = tuple([t for t in tags if isinstance(t, str)]) if isinstance(tags, list) else ()
+        licences = [t[8:] for t in tags if t[:8] == "license:"] if "license:" in " ".join(tags) else ()
         author, slash, _ = name.partition("/")
         gated = get("gated")
         downloads, likes = get("downloads"), get("likes")
@@ -334,7 +335,7 @@ class PTM(NamedTuple):
             downloads if type(downloads) is int else None,
             likes if type(likes) is int else None,
             (licences[0] if licences else None) or _str(card.get("license")),
-            tuple(tags),
+            tags,
             _str(get("createdAt")),
             _str(get("lastModified")),
             gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
@@ -354,10 +355,11 @@ class PTM(NamedTuple):
         return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
 
 
-# Decodes what from_record reads of a line and skips the rest, lists of files above all.
-_READ = """id modelId author sha pipeline_tag library_name downloads likes tags createdAt lastModified gated
+# Decodes what from_record reads of a line, tags as a tuple of texts; skips the rest, file lists above all.
+_READ = """id modelId author sha pipeline_tag library_name downloads likes createdAt lastModified gated
     disabled cardData model-index evalResults""".split()
-_read_fields = msgspec.json.Decoder(TypedDict("_Record", dict.fromkeys(_READ, Any), total=False)).decode
+_TYPES = dict.fromkeys(_READ, Any) | {"tags": tuple[str, ...] | None}
+_read_fields = msgspec.json.Decoder(TypedDict("_Record", _TYPES, total=False)).decode
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
