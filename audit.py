@@ -21,7 +21,7 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from ptm import PTM, ROOT, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
+from ptm import PTM, ROOT, Help, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
 
 DATA = ROOT / "assets" / "data"
 TOP = 20  # names listed per ranking
@@ -29,12 +29,7 @@ SAFE = frozenset("safetensors gguf onnx tf jax flax tflite openvino coreml".spli
 SIZES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
 WEEKS = 365.25 / 12 / 7  # in a month
 PARTS = (100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000)  # of a million models, the most downloaded
-RELATIONS = (
-    "finetune:",
-    "quantized:",
-    "adapter:",
-    "merge:",
-)  # after base_model: in a second tag of each base
+RELATIONS = "finetune:", "quantized:", "adapter:", "merge:"  # after base_model: in a second tag of each base
 BETWEEN = "between 1 and 2, impossible unless percent"
 MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito, colour-blind safe
@@ -61,7 +56,7 @@ class Tally(Counter):
             self.update(kept)
 
 
-def top(counts: dict[str, int], most: int | None = TOP) -> dict[str, int]:
+def top(counts: dict[str, int], most: int = TOP) -> dict[str, int]:
     """The largest counts, ties by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most])
 
@@ -79,9 +74,9 @@ def number(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
 
 
-def described(model: PTM) -> bool:
-    """Does the record hold more than a name, a task and claims?"""
-    return model.sha is not None or model.modified is not None or model.downloads is not None
+def described(batch: list[PTM]) -> list[PTM]:
+    """The models whose record holds more than a name, a task and claims."""
+    return [m for m in batch if m.sha is not None or m.modified is not None or m.downloads is not None]
 
 
 def bases(model: PTM) -> list[str]:
@@ -98,7 +93,7 @@ def registry():
     newest = ""
     while batch := (yield):
         n += len(batch)
-        bare += sum(not described(m) for m in batch)
+        bare += len(batch) - len(described(batch))
         later = [m.modified for m in batch if m.modified and m.modified > newest and MONTH.match(m.modified)]
         newest = max(later, default=newest)
     return {"models": n, "without_metadata": bare, "as_of": newest[:10] or None}
@@ -115,9 +110,8 @@ def claims_by_task():
     tasks = {t: {"models": models[t], "with_claims": claimed[t]} for t in top(models, 1000)}
     folded = {t: tasks.pop(t) for t in [*tasks] if t not in own}
     if folded:
-        other = {key: total - sum(row[key] for row in tasks.values()) for key, total in
-                 (("models", n), ("with_claims", k))}  # fmt: skip
-        tasks["other"] = other
+        left = {key: sum(row[key] for row in tasks.values()) for key in ("models", "with_claims")}
+        tasks["other"] = {"models": n - left["models"], "with_claims": k - left["with_claims"]}
     for row in tasks.values():
         row["fraction"] = share(row["with_claims"], row["models"])
     return {
@@ -131,11 +125,11 @@ def claim_contents():
     """What claims are about: datasets, metrics, how many a model makes, who vouches for them and where."""
     datasets, metrics, sizes, vouched, sources = Tally(), Tally(), Counter(), Counter(), Counter()
     while batch := (yield):
-        claiming = [m for m in batch if m.claims]
-        claims = [claim for m in claiming for claim in m.claims]
+        claiming = [m.claims for m in batch if m.claims]
+        claims = [claim for found in claiming for claim in found]
         datasets.add([cut(c.dataset) for c in claims])
         metrics.add([cut(c.metric or "none stated (.eval_results)") for c in claims])
-        sizes.update([next(name for most, name in SIZES if len(m.claims) <= most) for m in claiming])
+        sizes.update([next(name for most, name in SIZES if len(found) <= most) for found in claiming])
         vouched.update(["verified" if c.verified else "self-reported" for c in claims])
         sources.update([c.source for c in claims])
     return {
@@ -151,30 +145,23 @@ def claim_contents():
 
 def claim_quality():
     """What keeps claims from being checked: why entries were rejected, and what the others leave open."""
-    rejected, lacking, n, equal = Counter(), Counter(), 0, Equal()
+    rejected, n, equal = Counter(), 0, Equal()
+    lacking = dict.fromkeys(("no split", "no dataset revision", "ambiguous unit", BETWEEN), 0)
     while batch := (yield):
-        for m in batch:
-            if m.rejected:
-                rejected.update([cut(r.kind) for r in m.rejected])
-            if m.claims:
-                equal.add(m)
-                n += len(m.claims)
+        rejected.update([cut(r.kind) for m in batch if m.rejected for r in m.rejected])
+        for m in [m for m in batch if m.claims]:
+            equal.add(m)
+            n += len(m.claims)
             for c in m.claims:
                 lacking["no split"] += c.split is None
                 lacking["no dataset revision"] += c.revision is None
                 if c.unit == "ambiguous":
                     lacking["ambiguous unit"] += 1
                     lacking[BETWEEN] += c.number > 1 and is_bounded(c.metric)
+    impossible = {"rejected, out of range": rejected["out of range"], BETWEEN: lacking[BETWEEN]}
     return {
         **{"claims": n, "rejected": rejected.total(), "rejected_because": dict(rejected)},
-        "impossible_values": {
-            "rejected, out of range": rejected["out of range"],
-            BETWEEN: int(lacking[BETWEEN]),
-        },
-        "lacking": {
-            k: int(lacking[k]) for k in ("no split", "no dataset revision", "ambiguous unit", BETWEEN)
-        },
-        "equal": equal.result(),
+        **{"impossible_values": impossible, "lacking": lacking, "equal": equal.result()},
     }
 
 
@@ -217,8 +204,7 @@ class Equal:
         counts = self.models.values()
         return {
             **{"rule": self.RULE, "one_in": self.mask + 1, "claims": sum(counts)},
-            "shared_by_2_or_more": sum(n for n in counts if n >= 2),
-            "shared_by_10_or_more": sum(n for n in counts if n >= 10),
+            **{f"shared_by_{least}_or_more": sum(n for n in counts if n >= least) for least in (2, 10)},
             "claims_of_derived_models": len(self.derived),
             "same_as_base_model": sum(not self.stated.isdisjoint(keys) for keys in self.derived),
             "most_shared": {text: n for text, n in top(self.models, 10).items() if n > 1},
@@ -232,13 +218,11 @@ def downloads():
     while batch := (yield):
         known = [m for m in batch if m.downloads is not None and m.downloads >= 0]
         values.update([m.downloads for m in known])
-        for m in known:
-            if m.claims:
-                kind = kinds[
-                    "verified claim" if any(c.verified for c in m.claims) else "unverified claims only"
-                ]
-                kind[0] += 1
-                kind[1] += m.downloads
+        for m in [m for m in known if m.claims]:
+            verified = any(c.verified for c in m.claims)
+            kind = kinds["verified claim" if verified else "unverified claims only"]
+            kind[0] += 1
+            kind[1] += m.downloads
         least = best[-1][0] if len(best) == TOP else -1
         if new := [(m.downloads, cut(m.id)) for m in known if m.downloads > least]:
             best = nlargest(TOP, best + new)
@@ -249,23 +233,23 @@ def downloads():
         area += count * (2 * below + count * value)
         below += count * value
     tops = {f"{part / 10_000:g} %": top_sum(values, part) for part in PARTS}
-    decades = [(0, 0), *((10**e, 10 ** (e + 1) - 1) for e in range(len(str(max(values, default=0)))))]
+    decades = [(10**e, 10 ** (e + 1) - 1) for e in range(len(str(max(values, default=0))))]
+    spans = {"0": (0, 0)} | {f"{low:,}–{high:,}": (low, high) for low, high in decades}
     return {
         **{"models": n, "downloads": total, "gini": 1 - area / (n * total) if total else None},
         "top": {name: count for count, name in best},
         "share_of_top": {name: {"downloads": k, "fraction": share(k, total)} for name, k in tops.items()},
         "models_by_downloads": {
-            f"{low:,}–{high:,}" if high else "0": sum(
-                count for v, count in values.items() if low <= v <= high
-            )
-            for low, high in decades
+            span: sum(n for v, n in values.items() if low <= v <= high) for span, (low, high) in spans.items()
         },
-        "by_claims": {
-            kind: {"models": k, "fraction_of_models": share(k, n)}
-            | {"downloads": loads, "fraction_of_downloads": share(loads, total)}
-            for kind, (k, loads) in kinds.items()
-        },
+        "by_claims": {kind: weighted(*row, n, total) for kind, row in kinds.items()},
     }
+
+
+def weighted(k: int, loads: int, n: int, total: int) -> dict:
+    """k of n models, and their downloads of all downloads."""
+    of_models, of_downloads = {"models": k, "fraction_of_models": share(k, n)}, share(loads, total)
+    return {**of_models, "downloads": loads, "fraction_of_downloads": of_downloads}
 
 
 def top_sum(values: Counter, part: int) -> int:
@@ -281,11 +265,12 @@ def growth():
     """Models and claims by the month in which the repository was created."""
     models, claims = Counter(), Counter()
     while batch := (yield):
-        models.update([month(m) for m in batch])
-        for m in batch:
+        months = [(m.created and "created", (m.created or m.modified or "")[:7]) for m in batch]
+        models.update(months)
+        for m, month in zip(batch, months, strict=True):
             if m.claims:
-                claims[month(m)] += len(m.claims)
-    by = "created" if any(kind for kind, _ in models) else ""
+                claims[month] += len(m.claims)
+    by = "created" if any(kind for kind, _ in models) else None
     found = {m for kind, m in models if kind == by and MONTH.fullmatch(m) and (m >= "2022" or not by)}
     months = every_month(min(found), max(found)) if found else []
     return {
@@ -296,12 +281,6 @@ def growth():
         "If no record has createdAt, by lastModified: no growth, but the age of the last change. A claim "
         "counts in the month of its model.",
     }
-
-
-def month(model: PTM) -> tuple[str, str]:
-    if model.created:
-        return "created", model.created[:7]
-    return "", model.modified[:7] if model.modified else ""
 
 
 def every_month(first: str, last: str) -> list[str]:
@@ -317,7 +296,7 @@ PROPERTIES = {  # what a user should know before loading a model, by its tags of
     "GGUF": lambda tags, *_: "gguf" in tags,
     "ONNX": lambda tags, *_: "onnx" in tags,
     "custom code": lambda tags, *_: "custom_code" in tags,
-    "no licence stated": lambda tags, licence, *_: licence == "",
+    "no licence stated": lambda tags, licence, *_: licence is None,
     "licence unknown or other": lambda tags, licence, *_: licence in ("unknown", "other"),
     "gated": lambda tags, licence, gated, *_: gated,
     "no task stated": lambda tags, licence, gated, task, card: not task,
@@ -329,30 +308,22 @@ def artifacts_and_risks():
     """Weight formats and risks, by models and weighted by downloads."""
     kinds = {}  # models that are alike in all this: a few hundred kinds, each with its models and downloads
     while batch := (yield):
-        for m in batch:
-            licence = (m.licence if m.licence in ("unknown", "other") else "stated") if m.licence else ""
+        for m in described(batch):
+            licence = m.licence if m.licence in (None, "unknown", "other") else "stated"
             kind = TAGS.intersection(m.tags), licence, m.gated is not None, m.task is not None, m.has_card
-            if described(m):
-                row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
-                row[0] += 1
-                row[1] += m.downloads or 0
+            row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
+            row[0] += 1
+            row[1] += m.downloads or 0
     n, total = (sum(row[i] for row in kinds.values()) for i in (0, 1))
-    count, weight = (
-        {
-            name: sum(row[i] for kind, row in kinds.items() if holds(*kind))
-            for name, holds in PROPERTIES.items()
-        }
-        for i in (0, 1)
-    )
+    found = {
+        name: [sum(row[i] for kind, row in kinds.items() if holds(*kind)) for i in (0, 1)]
+        for name, holds in PROPERTIES.items()
+    }
     if all(card is None for *_, card in kinds):
-        del count["no card data"]  # fetched without card data: nobody knows
+        del found["no card data"]  # fetched without card data: nobody knows
     return {
         **{"models": n, "downloads": total},
-        "properties": {
-            name: {"models": k, "fraction": share(k, n)}
-            | {"downloads": weight[name], "fraction_of_downloads": share(weight[name], total)}
-            for name, k in count.items()
-        },
+        "properties": {name: weighted(*row, n, total) for name, row in found.items()},
         "rule": "By the tags that the Hub derives from file names and configuration, of the records with "
         f"more than a name. Pickle only: tagged pytorch and none of {', '.join(sorted(SAFE))}. A licence may "
         "stand in the text of the card alone. No card data is left out where no record of the file has any.",
@@ -383,6 +354,9 @@ def dependencies():
         for kind, tally in names.items()
     }
     return {**kinds, "relations": dict(relations)}
+
+
+TRENDS = (claims_by_task, claim_contents, claim_quality, downloads, growth, artifacts_and_risks, dependencies)
 
 
 def watch(ids):
@@ -437,20 +411,14 @@ def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
     here = {**by_task["folded"], **by_task["tasks"]}
     mine = {task: {key: here.get(task, {}).get(key, 0) for key in keys} for task in theirs if task != "other"}
     mine["other"] = {key: by_task[key] - sum(row[key] for row in mine.values()) for key in keys}
+    for row in (*theirs.values(), *mine.values()):
+        row["fraction"] = share(row["with_claims"], row["models"])
+    packages = study["Hugging Face"]["packages"]
     return {
         **{key: study["tasks"][key] for key in ("as_of", "source")},
         "models": {"study": study["security"]["models"], "today": by_task["models"]},
-        "tasks": {
-            task: {
-                side: {**row, "fraction": share(row["with_claims"], row["models"])}
-                for side, row in (("study", theirs[task]), ("today", mine[task]))
-            }
-            for task in theirs
-        },
-        "downloads": {
-            name: {"study": count, "today": found.get(name)}
-            for name, count in study["Hugging Face"]["packages"].items()
-        },
+        "tasks": {task: {"study": theirs[task], "today": mine[task]} for task in theirs},
+        "downloads": {name: {"study": k, "today": found.get(name)} for name, k in packages.items()},
         "off_by_more_than_1_point": {
             "published": err.get("published", {}).get("off_by_more_than_1_percent", {}),
             "err.json": {
@@ -470,29 +438,11 @@ def measurements() -> dict:
 
 def audit(models) -> dict:
     """All trends over a stream of PTMs: what audit.json holds."""
-    files = {
-        **{
-            "Hugging Face": "top20model_downloads",
-            "npm": "top20npm_downloads",
-            "PyPI": "top20pypi_downloads",
-        },
-        **{"hubs": "model_hubs", "tasks": "claims_by_task", "security": "security"},
-    }
+    files = {"Hugging Face": "top20model_downloads", "npm": "top20npm_downloads", "hubs": "model_hubs"}
+    files |= {"PyPI": "top20pypi_downloads", "tasks": "claims_by_task", "security": "security"}
     study = {name: read_json(DATA / f"{file}.json", dict) for name, file in files.items()}
-    trends = (
-        claims_by_task,
-        claim_contents,
-        claim_quality,
-        downloads,
-        growth,
-        artifacts_and_risks,
-        dependencies,
-    )
-    now = over(
-        models,
-        {trend.__name__: trend() for trend in trends}
-        | {"about": registry(), "watched": watch(study["Hugging Face"]["packages"])},
-    )
+    extra = {"about": registry(), "watched": watch(study["Hugging Face"]["packages"])}
+    now = over(models, {trend.__name__: trend() for trend in TRENDS} | extra)
     about, watched = now.pop("about"), now.pop("watched")
     now["registries"] = registries(study, now["downloads"])
     now["study_and_today"] = beside(study, watched, now, measurements())
@@ -521,7 +471,7 @@ def clean(text: object, length: int = 64, drawable: frozenset[int] | None = None
     return line if len(line) <= length and len(text) <= length else line[: length - 1] + "…"
 
 
-def short(number: float) -> str:
+def short(number: float, *_) -> str:
     """1,234 as it is; from a hundred thousand on three digits: 123k, 1.23M, 12.3G."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= max(size, 1e5):
@@ -537,215 +487,168 @@ def of(k: int, n: int | None) -> str:
     return f"{short(k)}/{short(n)} ({rounded})"
 
 
-def bars(title: str, rows: dict, legend: tuple[str, ...] = ()) -> dict:
-    """A panel of horizontal bars: `rows` gives for each label one (k, n) per colour."""
-    return {
-        "title": title,
-        "rows": {k: v if isinstance(v, list) else [v] for k, v in rows.items()},
-        "legend": legend,
-    }
+def bars(title: str, rows: dict, n: int, *legend: str) -> dict:
+    """A panel of horizontal bars: `rows` gives for each label a count of n, or one (k, n) per colour."""
+    rows = {name: row if isinstance(row, list) else [(row, n)] for name, row in rows.items()}
+    return {"title": title, "rows": rows if n != 0 else {}, "legend": legend}
 
 
-def ranked(title: str, counts: dict[str, int], n: int) -> dict:
-    """Bars of the 15 largest counts out of n."""
-    return bars(title, {name: (k, n) for name, k in top(counts, 15).items()} if n else {})
-
-
-def by_share(rows: dict) -> dict:
+def by_share(rows: dict[str, list]) -> dict[str, list]:
     """Rows sorted by the share of their first bar, the largest first."""
-    first = {name: row[0] if isinstance(row, list) else row for name, row in rows.items()}
-    return dict(sorted(rows.items(), key=lambda row: (-(share(*first[row[0]]) or 0), row[0])))
+    return dict(sorted(rows.items(), key=lambda row: (-(share(*row[1][0]) or 0), row[0])))
 
 
 def panels(about: dict, t: dict):
     """Each figure as (name, title, panels); every number in it stands in the trends `t`."""
-    n, tasks, what, quality = about["models"], t["claims_by_task"], t["claim_contents"], t["claim_quality"]
-    claims, equal, loads, growing = what["claims"], quality["equal"], t["downloads"], t["growth"]
-    risks, rest, study, hubs = (
-        t["artifacts_and_risks"],
-        t["dependencies"],
-        t["study_and_today"],
-        t["registries"],
-    )
+    n, found = about["models"], t["claims_by_task"]
+    rows = by_share({task: [(row["with_claims"], row["models"])] for task, row in found["tasks"].items()})
+    title = f"Models that claim at least one metric value: {of(found['with_claims'], n)}"
+    part = bars("Models with a claim / models, by task; small tasks are in 'other'", rows, n)
+    yield "claims_by_task", title, [part]
+
+    found = t["claim_contents"]
+    claims, models = found["claims"], found["models"]
+    sizes = {f"{size} claim{'s' * (size != '1')}": k for size, k in found["claims_per_model"].items()}
+    parts = [
+        bars("Claims by dataset (the 15 most frequent)", top(found["datasets"], 15), claims),
+        bars("Claims by metric (the 15 most frequent)", top(found["metrics"], 15), claims),
+        bars("Models by the number of their claims", sizes, models),
+        bars("Claims by who vouches for them", top(found["vouched"]), claims),
+        bars("Claims by where they are stated", top(found["sources"]), claims),
+    ]
+    yield "claim_contents", f"What {claims:,} claims of {models:,} models are about", parts
+
+    found = t["claim_quality"]
+    equal, refused = found["equal"], found["rejected"]
     sample = "" if equal["one_in"] == 1 else f" (a sample: 1 in {equal['one_in']})"
-    title = f"Models that claim at least one metric value: {of(tasks['with_claims'], n)}"
-    rows = by_share({task: (row["with_claims"], row["models"]) for task, row in tasks["tasks"].items()})
-    yield (
-        "claims_by_task",
-        title,
-        [bars("Models with a claim / models, by task; small tasks are in 'other'", rows)],
-    )
-
-    sizes = {
-        f"{size} claim{'s' * (size != '1')}": (k, what["models"])
-        for size, k in what["claims_per_model"].items()
-    }
-    yield (
-        "claim_contents",
-        f"What {claims:,} claims of {what['models']:,} models are about",
-        [
-            ranked("Claims by dataset (the 15 most frequent)", what["datasets"], claims),
-            ranked("Claims by metric (the 15 most frequent)", what["metrics"], claims),
-            bars("Models by the number of their claims", sizes if claims else {}),
-            ranked("Claims by who vouches for them", what["vouched"], claims),
-            ranked("Claims by where they are stated", what["sources"], claims),
-        ],
-    )
-
     shared = {f"stated by {k} or more models": equal[f"shared_by_{k}_or_more"] for k in (2, 10)}
-    derived = {"same as the base model's": equal["same_as_base_model"]}
-    yield (
-        "claim_quality",
-        f"What keeps claims from being checked: {claims:,} claims, {quality['rejected']:,} rejected entries",
-        [
-            ranked(
-                "Entries of cards that are no claim, by reason",
-                quality["rejected_because"],
-                quality["rejected"],
-            ),
-            ranked("Claims that leave open what was measured", quality["lacking"], claims),
-            ranked(
-                f"Claims whose value (3 or more digits) others state too{sample}", shared, equal["claims"]
-            ),
-            ranked(
-                f"Such claims of models with a base model{sample}", derived, equal["claims_of_derived_models"]
-            ),
-        ],
+    derived, same = (
+        equal["claims_of_derived_models"],
+        {"same as the base model's": equal["same_as_base_model"]},
     )
+    title = f"What keeps claims from being checked: {claims:,} claims, {refused:,} rejected entries"
+    parts = [
+        bars("Entries of cards that are no claim, by reason", top(found["rejected_because"], 15), refused),
+        bars("Claims that leave open what was measured", top(found["lacking"]), claims),
+        bars(f"Claims whose value (3 or more digits) others state too{sample}", shared, equal["claims"]),
+        bars(f"Such claims of models with a base model{sample}", same, derived),
+    ]
+    yield "claim_quality", title, parts
 
-    total, known, gini = loads["downloads"], loads["models"], loads["gini"]
-    best = {f"top {part} of models": (row["downloads"], total) for part, row in loads["share_of_top"].items()}
+    found = t["downloads"]
+    total, known = found["downloads"], found["models"]
+    best = {f"top {part} of models": row["downloads"] for part, row in found["share_of_top"].items()}
     kinds = {
-        kind: [(row["downloads"], total), (row["models"], known)] for kind, row in loads["by_claims"].items()
+        kind: [(row["downloads"], total), (row["models"], known)] for kind, row in found["by_claims"].items()
     }
-    spans = {f"{span} downloads": (k, known) for span, k in loads["models_by_downloads"].items()}
-    yield (
-        "downloads",
-        f"{short(total)} downloads in 30 days of {known:,} models" + (f"; Gini {gini:.3f}" if total else ""),
-        [
-            bars("Share of all downloads that the most downloaded models have", best if total else {}),
-            bars(
-                "By the claims of the model",
-                kinds if total else {},
-                ("share of downloads", "share of models"),
-            ),
-            bars("Models by their downloads", spans if known else {}),
-        ],
-    )
+    spans = {f"{span} downloads": k for span, k in found["models_by_downloads"].items()}
+    title = f"{short(total)} downloads in 30 days of {known:,} models"
+    parts = [
+        bars("Share of all downloads that the most downloaded models have", best, total),
+        bars("By the claims of the model", kinds, total, "share of downloads", "share of models"),
+        bars("Models by their downloads", spans, known),
+    ]
+    yield "downloads", title + (f"; Gini {found['gini']:.3f}" if total else ""), parts
 
-    lines = {f"{name}, {hubs['as_of']}": found for name, found in hubs["monthly_downloads"].items()}
-    if hubs["hugging_face_in_these_records"]:
-        lines["Hugging Face, these records"] = hubs["hugging_face_in_these_records"]
-    models = {hub: (k, None) for hub, k in top(hubs["hubs"]).items()}
-    yield (
-        "registry_monthly_downloads",
-        f"The 20 most downloaded packages of three registries, {hubs['as_of']}",
-        [
-            {
-                "title": "Downloads a month by rank (npm: weekly figures × 4.348), logarithmic scale",
-                "lines": lines,
-            },
-            bars(f"Pre-trained models on the hubs, {hubs['as_of']}", models),
-        ],
-    )
+    found = t["registries"]
+    lines = {f"{name}, {found['as_of']}": packages for name, packages in found["monthly_downloads"].items()}
+    if found["hugging_face_in_these_records"]:
+        lines["Hugging Face, these records"] = found["hugging_face_in_these_records"]
+    title = f"The 20 most downloaded packages of three registries, {found['as_of']}"
+    parts = [
+        {
+            "title": f"Downloads a month by rank (npm: a week × {WEEKS:.3f}), logarithmic scale",
+            "lines": lines,
+        },
+        bars(f"Pre-trained models on the hubs, {found['as_of']}", top(found["hubs"]), None),
+    ]
+    yield "registry_monthly_downloads", title, parts
 
-    months = growing["months"]
-    yield (
-        "growth",
-        f"{n - growing['undated']:,} of {n:,} models by the month in which they were {growing['by']}",
-        [
-            {"title": title, "months": {month: row[key] for month, row in months.items()}}
-            for key, title in (("models", "Models a month"), ("claims", "Claims that these models make"))
-        ],
-    )
+    found = t["growth"]
+    title = f"{n - found['undated']:,} of {n:,} models by the month in which they were {found['by']}"
+    heads = {"models": "Models a month", "claims": "Claims that these models make"}
+    months = found["months"]
+    parts = [{"title": heads[k], "months": {month: row[k] for month, row in months.items()}} for k in heads]
+    yield "growth", title, parts
 
+    found = t["artifacts_and_risks"]
+    known, total = found["models"], found["downloads"]
+    rows = {k: [(v["models"], known), (v["downloads"], total)] for k, v in found["properties"].items()}
+    title = f"Weights and risks of {known:,} models, {short(total)} downloads in 30 days"
+    parts = [bars("", by_share(rows), known, "share of models", "share of downloads")]
+    yield "artifacts_and_risks", title, parts
+
+    found, parts = t["dependencies"], []
+    for key, kind in (("base_models", "Base models"), ("datasets", "Datasets")):
+        k = found[key]["models_that_name_one"]
+        title = f"{kind}: the 15 most named, of {k:,} models that name one"
+        parts.append(bars(title, top(found[key]["top"], 15), k))
+    yield "dependencies", f"On what {n:,} models rest, by their tags", parts
+
+    found, sides = t["study_and_today"], ("study", "today")
     rows = {
-        name: [(row["models"], risks["models"]), (row["downloads"], risks["downloads"])]
-        for name, row in risks["properties"].items()
+        task: [(row[side]["with_claims"], row[side]["models"]) for side in sides]
+        for task, row in found["tasks"].items()
     }
-    yield (
-        "artifacts_and_risks",
-        f"Weights and risks of {risks['models']:,} models, {short(risks['downloads'])} downloads in 30 days",
-        [bars("", by_share(rows) if risks["models"] else {}, ("share of models", "share of downloads"))],
-    )
+    title = f"Models with a claim, by task: the study of {found['as_of']} and these {n:,} models"
+    part = bars("", by_share(rows), None, f"the study, {found['as_of']}", "these records")
+    yield "study_and_today", title, [part]
 
-    yield (
-        "dependencies",
-        f"On what {n:,} models rest, by their tags",
-        [
-            ranked(f"{kind}: the 15 most named, of {k:,} models that name one", rest[key]["top"], k)
-            for key, kind in (("base_models", "Base models"), ("datasets", "Datasets"))
-            for k in [rest[key]["models_that_name_one"]]
-        ],
-    )
 
-    sides = {
-        task: [(row[side]["with_claims"], row[side]["models"]) for side in ("study", "today")]
-        for task, row in study["tasks"].items()
-    }
-    legend = f"the study, {study['as_of']}", "these records"
-    title = f"Models with a claim, by task: the study of {study['as_of']} and these {n:,} models"
-    yield "study_and_today", title, [bars("", by_share(sides), legend)]
+def draw_bars(ax, rows: dict, legend: tuple) -> None:
+    """Horizontal bars with their text, from the top down; two to a row where there are two series."""
+    series = list(zip(*rows.values(), strict=True))
+    for b, (pairs, colour) in enumerate(zip(series, COLOURS, strict=False)):
+        places = [i + (b - (len(series) - 1) / 2) * 0.4 for i in range(len(rows))]
+        values = [k if n is None else share(k, n) or 0 for k, n in pairs]
+        ax.barh(places, values, 0.8 / len(series), color=colour, label=legend[b] if legend else "")
+        for place, value, pair in zip(places, values, pairs, strict=True):
+            place = {"xy": (value, place), "xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+            ax.annotate(of(*pair), **place, fontsize=8)
+    ax.set_yticks(range(len(rows)), [clean(name, 48, glyphs()).strip() or "(blank)" for name in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    counts = any(n is None for _, n in series[0])
+    wide = max(patch.get_width() for patch in ax.patches) * 1.3 or 1
+    ax.set_xlim(0, wide)
+    ax.set_xticks([x for x in ax.get_xticks() if 0 <= x <= (wide if counts else min(wide, 1))])
+    ax.xaxis.set_major_formatter(short if counts else lambda x, _: f"{x * 100:.3g}%")
+    if legend:
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8.5)
+
+
+def draw_months(ax, months: dict) -> None:
+    ax.bar(range(len(months)), list(months.values()), color=COLOURS[0])
+    step = -(-len(months) // 14)
+    ax.set_xticks(range(0, len(months), step), list(months)[::step], rotation=45, ha="right")
+    ax.yaxis.set_major_formatter(short)
+
+
+def draw_lines(ax, lines: dict) -> None:
+    for (name, found), colour, mark in zip(lines.items(), COLOURS, "osD^", strict=False):
+        label = f"{name} (first: {clean(next(iter(top(found))), 30, glyphs())})"
+        values = sorted(found.values(), reverse=True)
+        ax.plot(range(1, len(values) + 1), values, marker=mark, markersize=4, color=colour, label=label)
+    ax.set_yscale("log")
+    ax.set_xticks([1, 5, 10, 15, 20])
+    ax.yaxis.set_major_formatter(short)
+    ax.yaxis.set_minor_formatter("")
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False, fontsize=8.5)
 
 
 def draw(ax, panel: dict) -> None:
-    """Draws one panel: horizontal bars with their text, columns by month, or lines by rank."""
-    from matplotlib.ticker import FuncFormatter
-
-    ax.set_title(panel["title"], loc="left", fontsize=9.5)
+    """Draws one panel: horizontal bars, columns by month, or lines by rank."""
+    ax.set_title(panel["title"], loc="left", fontsize=9.5, wrap=True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8.5)
-    if rows := panel.get("rows"):
-        series = list(zip(*rows.values(), strict=True))
-        for b, (pairs, colour) in enumerate(zip(series, COLOURS, strict=False)):
-            places = [i + (b - (len(series) - 1) / 2) * 0.4 for i in range(len(rows))]
-            values = [k if n is None else share(k, n) or 0 for k, n in pairs]
-            ax.barh(
-                places,
-                values,
-                0.8 / len(series),
-                color=colour,
-                label=panel["legend"][b] if panel["legend"] else "",
-            )
-            for place, value, pair in zip(places, values, pairs, strict=True):
-                ax.annotate(
-                    of(*pair), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8
-                )
-        ax.set_yticks(range(len(rows)), [clean(name, drawable=glyphs()) for name in rows])
-        ax.set_ylim(len(rows) - 0.4, -0.6)
-        counts = any(n is None for _, n in series[0])
-        widest = max(patch.get_width() for patch in ax.patches)
-        ax.set_xlim(0, widest * 1.3 or 1)
-        ax.set_xticks(
-            [x for x in ax.get_xticks() if 0 <= x <= (widest * 1.3 if counts else min(widest * 1.3 or 1, 1))]
-        )
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x) if counts else f"{x * 100:.3g}%"))
-        if panel["legend"]:
-            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8.5)
-    elif months := panel.get("months"):
-        ax.bar(range(len(months)), list(months.values()), color=COLOURS[0])
-        step = -(-len(months) // 14)
-        ax.set_xticks(range(0, len(months), step), list(months)[::step], rotation=45, ha="right")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
-    elif lines := panel.get("lines"):
-        for (name, found), colour, mark in zip(lines.items(), COLOURS, "osD^", strict=False):
-            values, first = sorted(found.values(), reverse=True), clean(next(iter(top(found))), 30, glyphs())
-            label = f"{name} (first: {first})"
-            ax.plot(range(1, len(values) + 1), values, marker=mark, markersize=4, color=colour, label=label)
-        ax.set_yscale("log")
-        ax.set_xticks([1, 5, 10, 15, 20])
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
-        ax.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: ""))
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False, fontsize=8.5)
+    if panel.get("rows"):
+        draw_bars(ax, panel["rows"], panel["legend"])
+    elif panel.get("months"):
+        draw_months(ax, panel["months"])
+    elif panel.get("lines"):
+        draw_lines(ax, panel["lines"])
     else:
-        ax.text(
-            0,
-            0.5,
-            "nothing to count in these records; modelinfo.py fetches today's",
-            va="center",
-            fontsize=9,
-            transform=ax.transAxes,
-        )
+        empty = "none in these records; modelinfo.py fetches today's"
+        ax.text(0, 0.5, empty, va="center", fontsize=9, transform=ax.transAxes)
         ax.set_axis_off()
 
 
@@ -779,32 +682,26 @@ def save(path: Path, title: str, parts: list[dict], foot: str) -> None:
 
 def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
     """What the records and the measurements say about one model, line by line."""
-    loads = f"{model.downloads:,} in 30 days, rank {rank:,} of {n:,}" if model.downloads is not None else None
+    formats = ["pickle"] * ("pytorch" in model.tags) + sorted(SAFE.intersection(model.tags))
+    known = model.downloads is not None
     facts = {
         "task": model.task,
-        "downloads": loads,
-        "licence": model.licence,
-        "formats": ", ".join(
-            "pickle" if f == "pytorch" else f for f in ("pytorch", *sorted(SAFE)) if f in model.tags
-        ),
-        "custom code": "yes" if "custom_code" in model.tags else None,
-        "gated": model.gated,
-        "base models": ", ".join(bases(model)),
-        "last change": model.modified,
+        "downloads": f"{model.downloads:,} in 30 days, rank {rank:,} of {n:,}" if known else None,
+        **{"licence": model.licence, "formats": ", ".join(formats)},
+        **{"custom code": "yes" if "custom_code" in model.tags else None, "gated": model.gated},
+        **{"base models": ", ".join(bases(model)), "last change": model.modified},
         "claims": f"{len(model.claims)}; {len(model.rejected)} rejected",
     }
-    lines = [
-        clean(model.id, 120),
-        *(f"  {k:13} {clean(v, 100) if v else 'not stated'}" for k, v in facts.items()),
-    ]
+    lines = [clean(model.id, 120)]
+    lines += [f"  {k:13} {clean(v, 100) if v else 'not stated'}" for k, v in facts.items()]
     for c in model.claims:
         where = ", ".join(clean(part, 40) for part in (c.dataset, c.config, c.split) if part)
-        lacking = [w for w, v in (("split", c.split), ("dataset revision", c.revision)) if v is None]
-        lines.append(
-            f"    {clean(c.metric or 'no metric')} {clean(c.value, 24)} on {where}: "
-            f"{'verified' if c.verified else 'self-reported'}, {c.source}, unit {c.unit}"
-            + (f", no {' and no '.join(lacking)}" if lacking else "")
+        lacking = [word for word, v in (("split", c.split), ("dataset revision", c.revision)) if v is None]
+        vouched, value = "verified" if c.verified else "self-reported", clean(c.value, 24)
+        line = (
+            f"    {clean(c.metric or 'no metric')} {value} on {where}: {vouched}, {c.source}, unit {c.unit}"
         )
+        lines.append(line + (f", no {' and no '.join(lacking)}" if lacking else ""))
     lines += [f"    rejected, {clean(r.reason, 60)}: {clean(r.stated, 60)}" for r in model.rejected]
     measured = [
         f"    {clean(row.get('metric'))}: claimed {row.get('claimed')}, measured {row.get('measured')}, "
@@ -827,10 +724,8 @@ def pages(path: Path, ids: list[str]) -> list[str]:
             values[count] += 1
         if (name := record.get("id") or record.get("modelId")) in ids:
             found[name] = PTM.from_record(record)
-    if missing := [clean(name, 120) for name in ids if name not in found]:
-        raise Problem(
-            f"{shown(path)} has no model {', '.join(missing)}; check the id, upper and lower case too"
-        )
+    if missing := ", ".join([clean(name, 120) for name in ids if name not in found]):
+        raise Problem(f"{shown(path)} has no model {missing}; check the id, upper and lower case too")
     lines, err = [], measurements()
     for name in dict.fromkeys(ids):
         rank = 1 + sum(n for value, n in values.items() if value > (found[name].downloads or 0))
@@ -863,28 +758,22 @@ def table(result: dict) -> list[str]:
     """The few numbers that a reader wants first."""
     about, t = result["about"], result["trends"]
     loads, quality, risks = t["downloads"], t["claim_quality"], t["artifacts_and_risks"]
-    claims, equal = quality["claims"], quality["equal"]
-    pairs = {
+    claims, equal, total = quality["claims"], quality["equal"], loads["downloads"]
+    rows = {
         "models": f"{about['models']:,}, newest change {about['as_of'] or 'unknown'}",
         "models without metadata": f"{about['without_metadata']:,}",
         "models with a claim": of(t["claims_by_task"]["with_claims"], about["models"]),
         "claims": f"{claims:,}; {quality['rejected']:,} entries of cards are none",
-        **{f"impossible values, {name}": f"{k:,}" for name, k in quality["impossible_values"].items()},
-        "claims, verified": of(t["claim_contents"]["vouched"]["verified"], claims),
-        **{f"claims, {name}": of(k, claims) for name, k in quality["lacking"].items() if name != BETWEEN},
-        "claims, same value as another model": of(equal["shared_by_2_or_more"], equal["claims"]),
-        "downloads in 30 days": f"{loads['downloads']:,}",
-        **{
-            f"downloads, top {p}": of(v["downloads"], loads["downloads"])
-            for p, v in loads["share_of_top"].items()
-        },
-        **{
-            f"downloads, {kind}": of(v["downloads"], loads["downloads"])
-            for kind, v in loads["by_claims"].items()
-        },
-        **{f"models, {name}": of(v["models"], risks["models"]) for name, v in risks["properties"].items()},
     }
-    return [f"{name:52} {value}" for name, value in pairs.items()]
+    rows |= {f"impossible values, {name}": f"{k:,}" for name, k in quality["impossible_values"].items()}
+    rows["claims, verified"] = of(t["claim_contents"]["vouched"]["verified"], claims)
+    rows |= {f"claims, {name}": of(k, claims) for name, k in quality["lacking"].items() if name != BETWEEN}
+    rows["claims, same value as another model"] = of(equal["shared_by_2_or_more"], equal["claims"])
+    rows["downloads in 30 days"] = f"{total:,}"
+    for name, row in (loads["share_of_top"] | loads["by_claims"]).items():
+        rows[f"downloads, {'top ' * ('%' in name)}{name}"] = of(row["downloads"], total)
+    rows |= {f"models, {k}": of(row["models"], risks["models"]) for k, row in risks["properties"].items()}
+    return [f"{name:52} {value}" for name, value in rows.items()]
 
 
 def models_in(path: Path):
@@ -904,22 +793,23 @@ def snapshot(path: Path) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    flag = parser.add_argument
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
+    flag, figures = parser.add_argument, ROOT / "assets" / "figures"
+    flag("models", nargs="*", metavar="MODEL_ID", help="print a page about each of these and write nothing")
     flag(
-        "models",
-        nargs="*",
-        metavar="MODEL_ID",
-        help="print a page about each and write nothing; default: audit all",
+        "--modelinfo",
+        type=Path,
+        default=ROOT / "modelinfo.json",
+        help="file of Hub records, plain or gzipped",
     )
-    flag("--modelinfo", type=Path, metavar="FILE", default=ROOT / "modelinfo.json",
-         help="the records, plain or gzipped; default: modelinfo.json")  # fmt: skip
-    flag("--compare", type=Path, metavar="OLD",
-         help="an earlier audit.json or modelinfo.json: print what changed and write nothing")  # fmt: skip
-    flag("--output", type=Path, metavar="FILE", default=DATA / "audit.json",
-         help="the counts; default: assets/data/audit.json")  # fmt: skip
-    flag("--figures", type=Path, metavar="FOLDER", default=ROOT / "assets" / "figures",
-         help="one PNG per trend; default: assets/figures")  # fmt: skip
+    flag(
+        "--compare",
+        type=Path,
+        metavar="OLD",
+        help="print what changed since this audit.json or modelinfo.json",
+    )
+    flag("--output", type=Path, default=DATA / "audit.json", help="file that receives the counts")
+    flag("--figures", type=Path, default=figures, help="folder that receives one PNG per trend")
     args = parser.parse_args()
     if args.models:
         print(*pages(args.modelinfo, args.models), sep="\n")
@@ -931,10 +821,8 @@ def main() -> int:
         return 0
     about = result["about"]
     foot = f"{about['models']:,} records, newest change {about['as_of'] or 'unknown'}."
-    if about["without_metadata"]:
-        foot += (
-            f" {about['without_metadata']:,} of them hold a name, some a task and claims, but no metadata."
-        )
+    if bare := about["without_metadata"]:
+        foot += f" {bare:,} of them hold a name, some a task and claims, but no metadata."
     write_json(args.output, result)
     for name, title, parts in panels(about, result["trends"]):
         save(args.figures / f"{name}.png", title, parts, foot)

@@ -17,11 +17,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
-import orjson
+import msgspec
 
 ROOT = Path(__file__).resolve().parent
 
@@ -188,7 +189,7 @@ def _text(value: object, length: int = 200) -> str:
 
 
 def _str(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip() or None if type(value) is str else None  # JSON knows no subclass of it
 
 
 def _dict(value: object) -> dict:
@@ -286,8 +287,7 @@ def _eval_results(entries: object) -> Iterator[Claim | Rejected]:
 # ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class PTM:
+class PTM(NamedTuple):
     """A pre-trained model as its Hub record tells it. None is what the record does not say."""
 
     id: str
@@ -317,14 +317,16 @@ class PTM:
         card = get("cardData")
         card = card if isinstance(card, dict) else {}
         tags = get("tags")
-        tags = [t for t in tags if isinstance(t, str)] if isinstance(tags, list) else []
-        licences = [t[8:] for t in tags if t[:8] == "license:"]
+        if type(tags) is not tuple:  # as they are in a whole record, and unchecked
+            tags = tuple([t for t in tags if isinstance(t, str)]) if isinstance(tags, list) else ()
+        licences = [t[8:] for t in tags if t[:8] == "license:"] if "license:" in " ".join(tags) else ()
         author, slash, _ = name.partition("/")
         gated = get("gated")
         downloads, likes = get("downloads"), get("likes")
         index, results = card.get("model-index") or get("model-index"), get("evalResults")
-        found = [*(_model_index(index) if index else ()), *(_eval_results(results) if results else ())]
-        model = _Open(
+        found = [*_model_index(index)] if index else []
+        found += _eval_results(results) if results else ()
+        return cls(
             name,
             _str(get("author")) or (author if slash else None),
             _str(get("sha")),
@@ -333,30 +335,31 @@ class PTM:
             downloads if type(downloads) is int else None,
             likes if type(likes) is int else None,
             (licences[0] if licences else None) or _str(card.get("license")),
-            tuple(tags),
+            tags,
             _str(get("createdAt")),
             _str(get("lastModified")),
             gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
             get("disabled") is True,
             bool(card) if "cardData" in record else None,
-            tuple(c for c in found if type(c) is Claim) if found else (),
-            tuple(c for c in found if type(c) is Rejected) if found else (),
+            tuple([c for c in found if type(c) is Claim]) if found else (),
+            tuple([c for c in found if type(c) is Rejected]) if found else (),
         )
-        model.__class__ = cls
-        return model
 
     @classmethod
     def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
         """Every model of a file of records, one at a time; what `records` cannot read it reports."""
-        return map(cls.from_record, records(path))
+        return map(cls.from_record, records(path, decode=_read_fields))
 
     def tagged(self, prefix: str) -> list[str]:
         """What follows `prefix` in the tags that have it: `tagged("dataset:")`, `tagged("base_model:")`."""
         return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
 
 
-# A frozen dataclass fills its slots eight times as slowly as an open one; records are born open, then frozen.
-_Open = make_dataclass("_Open", PTM.__slots__, slots=True)
+# Decodes what from_record reads of a line, tags as a tuple of texts; skips the rest, file lists above all.
+_READ = """id modelId author sha pipeline_tag library_name downloads likes createdAt lastModified gated
+    disabled cardData model-index evalResults""".split()
+_TYPES = dict.fromkeys(_READ, Any) | {"tags": tuple[str, ...] | None}
+_read_fields = msgspec.json.Decoder(TypedDict("_Record", _TYPES, total=False)).decode
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -456,10 +459,10 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def parse(line: bytes) -> dict:
-    """One record. What orjson refuses but Python reads (NaN, lone surrogates) is read all the same."""
+def parse(line: bytes, decode: Callable[[bytes], object] = msgspec.json.decode) -> dict:
+    """One record. What `decode` refuses but Python reads (NaN, lone surrogates) is read all the same."""
     try:
-        record = orjson.loads(line)
+        record = decode(line)
     except ValueError:
         record = json.loads(line)
     if not isinstance(record, dict):
@@ -469,7 +472,9 @@ def parse(line: bytes) -> dict:
     return record
 
 
-def records(path: Path, report: Callable[[str], None] = _report) -> Iterator[dict]:
+def records(
+    path: Path, report: Callable[[str], None] = _report, decode=msgspec.json.decode
+) -> Iterator[dict]:
     """The Hub records in a file: an array with one record a line (streamed), a record a line without the
     brackets (streamed), any other JSON array (read whole); plain or gzipped.
 
@@ -489,7 +494,7 @@ def records(path: Path, report: Callable[[str], None] = _report) -> Iterator[dic
             if (first[:1] == b"[" and first != b"[") or second == b"{":
                 yield from _whole(file.read(), path, report)
             elif first[:1] in b"[{":
-                yield from _lines(file, path, report, closed=first != b"[")
+                yield from _lines(file, path, report, decode, closed=first != b"[")
             else:
                 raise Problem(f"{shown(path)} must hold a JSON array of records, one a line")
     except (OSError, EOFError) as why:
@@ -509,18 +514,18 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
             report(f"{shown(path)}, record {number}: left out: not an object with an id")
 
 
-def _lines(file, path: Path, report: Callable[[str], None], closed: bool) -> Iterator[dict]:
+def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool) -> Iterator[dict]:
     read, held = (
         False,
         [],
     )  # broken lines are reported once a record shows that this is the right kind of file
     for number, line in enumerate(file, 1):
         body = line.strip().rstrip(b",")
-        if body in (b"", b"[", b"]"):
+        if len(body) < 2 and body in (b"", b"[", b"]"):
             closed = closed or body == b"]"
             continue
         try:
-            record = parse(body)
+            record = parse(body, decode)
         except (ValueError, RecursionError) as why:
             if not line.endswith(b"\n"):
                 raise Problem(

@@ -376,3 +376,27 @@ def test_ambiguity_is_never_resolved_by_a_guess():
     assert as_fraction("accuracy", 1.0, percent=True) == (0.01, "percent")
     with pytest.raises(ValueError, match="out of range"):
         as_fraction("accuracy", 101, percent=True)
+
+
+def test_skipping_unread_fields_changes_no_model(tmp_path):
+    """`load` decodes only what it reads: the models are those of the whole records, broken lines included."""
+    tails = r"""
+        "cardData": {"language": "en"}
+        "cardData": {}
+        "cardData": 5
+        "cardData": null, "likes": true
+        "tags": ["license:mit", 3], "siblings": [{"rfilename": "a"}]
+        "tags": "x", "downloads": 1.0
+        "downloads": 1000000000000000000000000000000
+        "x": NaN
+        "author": "\ud800"
+        "x": tru
+        "gated": "auto", "model-index": [{"results": 1}]
+        "evalResults": [{"error": "no"}], "disabled": true
+    """.strip().splitlines()
+    path = tmp_path / "records.json"
+    path.write_text(
+        "[\n" + ",\n".join(f'{{"id": "a/{i}", {tail}}}' for i, tail in enumerate(tails)) + "\n]\n"
+    )
+    assert [*PTM.load(path)] == [PTM.from_record(r) for r in records(path)]
+    assert sum(1 for _ in PTM.load(path)) == len(tails) - 1

@@ -9,12 +9,18 @@ in a process of its own: seconds of CPU and by the clock, and the most memory th
 import argparse
 import gzip
 import itertools
+import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
+from ptm import Help  # noqa: E402
+
 END = """
 seconds = time.perf_counter() - start
 print(time.process_time(), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -87,33 +93,40 @@ def make(path: Path, count: int) -> None:
         file.write(b"\n]\n")
 
 
+def machine() -> str:
+    """The processor, its cores, the system and the Python that the numbers are of."""
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    name = names[0] if names else platform.machine()
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}, {system}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--records", type=int, default=300_000, help="default: 300000")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
+    parser.add_argument("--records", type=int, default=300_000, help="records in the file")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each way in turns; the fastest counts")
     parser.add_argument(
-        "--repeat", type=int, default=1, help="runs of each way in turns, the fastest counts; default: 1"
-    )
-    parser.add_argument(
-        "--only", choices=WAYS, help="this way alone; pandas needs 10 times the file; default: all"
+        "--only", choices=WAYS, help="this way alone; pandas needs 10 times the file in memory"
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "modelinfo.json"
         make(path, args.records)
-        print(f"{args.records:,} records, {path.stat().st_size / 1e6:,.0f} MB")
+        size = path.stat().st_size / 1e6
+        print(machine())
+        print(f"{args.records:,} records, {size:,.0f} MB; the fastest of {args.repeat} by CPU time\n")
         ways = {name: script for name, script in WAYS.items() if args.only in (None, name)}
         runs = {name: [] for name in ways}
         for _, (name, script) in itertools.product(range(args.repeat), ways.items()):  # in turns
             command = [sys.executable, "-c", script + END, str(path), str(ROOT)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             runs[name].append([float(word) for word in done.stdout.split()])
-        for name, found in runs.items():
-            cpu, seconds, memory = min(found)
-            each, ratio = cpu / args.records * 1e6, cpu / min(runs.get("audit") or found)[0]
-            print(
-                f"{name:20} {cpu:7.1f} s of CPU ({seconds:.1f} s by the clock) {each:6.1f} us of CPU/record "
-                f"{memory:7,.0f} MB {ratio:5.1f} x the first"
-            )
+    print(f"{'way':20} {'CPU s':>8} {'wall s':>8} {'peak MB':>8} {'us/record':>10} {'CPU ratio':>10}")
+    first = min(next(iter(runs.values())))[0]
+    for name, found in runs.items():
+        cpu, wall, memory = min(found)
+        each = cpu / args.records * 1e6
+        print(f"{name:20} {cpu:8.1f} {wall:8.1f} {memory:8,.0f} {each:10.1f} {cpu / first:10.1f}")
 
 
 if __name__ == "__main__":
