@@ -45,7 +45,7 @@ ID = re.compile(r"(?!\.{1,2}(/|$))[\w.-]{1,255}(/(?!\.{1,2}$)[\w.-]{1,255})?", r
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # A long number in a text whose digits are made 0 and whose signs before numbers are made :
 SHAPE, LONG = bytes.maketrans(b"0123456789:,[- \t\r\n", b"0000000000::::::::"), b":" + b"0" * 19
-DEEP = 100  # levels of nesting; json.load gives up at about a thousand
+DEEP = 250  # levels of nesting that orjson writes; json.load gives up at about a thousand
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
 OURS = "Hub: "  # begins the reasons in ignore.json that this script gives and takes back
 
