@@ -56,7 +56,7 @@ def stamp(when: datetime) -> str:
 
 
 def today() -> str:
-    return datetime.now(UTC).date().isoformat()
+    return stamp(datetime.now(UTC))[:10]
 
 
 # ── Records ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,15 +153,13 @@ class Hub:
         for attempt in range(ATTEMPTS):
             self._wait()
             self.requests += 1
-            stated = None
+            stated = 0.0
             try:
                 response = get_session().get(url, headers=self.headers, timeout=TIMEOUT)
                 self.bytes += response.num_bytes_downloaded
                 self._ours(str(response.url))
                 stated = self._quota(response)
                 hf_raise_for_status(response)
-                if response.is_redirect:
-                    raise Problem(f"{self.endpoint} redirects to nowhere; check --endpoint")
                 value = decode(response.content)
                 if not isinstance(value, kind):
                     raise ValueError(f"a JSON {type(value).__name__}")
@@ -179,8 +177,8 @@ class Hub:
                 raise Problem(f"cannot ask {self.endpoint}: {error}") from None
             except (ValueError, RecursionError) as error:
                 self.why = f"not the JSON that was asked for ({str(error)[:80]})"
-            pause = stated or min(BACKOFF * 2**attempt, LONGEST)
-            self.ready = max(self.ready, time.monotonic() + pause)
+            if not stated:
+                self.ready = time.monotonic() + min(BACKOFF * 2**attempt, LONGEST)
         again = "Run the same command again to go on"
         raise Problem(f"{self.endpoint} failed {ATTEMPTS} times, lastly: {self.why}. {again}")
 
@@ -196,28 +194,26 @@ class Hub:
             raise Problem(f"{self.endpoint} sends us to another host, {host!r}; set --endpoint")
         return url
 
-    def _quota(self, response) -> float | None:
+    def _quota(self, response) -> float:
         """Notes what is left of the quota; returns the seconds that the server wants us to wait."""
         from huggingface_hub.utils import parse_ratelimit_headers
 
         failed = response.status_code == 429 or response.status_code >= 500
-        stated, info = None, parse_ratelimit_headers(response.headers)
+        stated, info = 0.0, parse_ratelimit_headers(response.headers)
         if info:
             self.left = f"{info.remaining} requests left"
             if info.remaining == 0:
                 stated, self.why = float(info.reset_in_seconds), "quota used up"
-        if failed and stated is None and (after := response.headers.get("retry-after", "").strip()):
-            try:
-                seconds = after.isdecimal()
-                date = None if seconds else parsedate_to_datetime(after) - self._date(response)
-                stated = float(after) if seconds else date.total_seconds()
-            except (ValueError, TypeError):  # neither seconds nor a date
-                stated = None
-        if stated and stated > PATIENCE:
+        after = response.headers.get("retry-after", "").strip()
+        if failed and not stated and after.isdecimal():
+            stated = float(after)
+        elif failed and not stated and after:
+            with suppress(ValueError, TypeError):  # neither seconds nor a date
+                stated = (parsedate_to_datetime(after) - self._date(response)).total_seconds()
+        if stated > PATIENCE:
             raise Problem(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
-        if stated and stated > 0:
-            self.ready = time.monotonic() + stated
-        return max(stated, 0) if stated else None
+        self.ready = time.monotonic() + max(stated, 0)
+        return max(stated, 0)
 
     def _wait(self) -> None:
         while (left := self.ready - time.monotonic()) > 0:
@@ -229,22 +225,17 @@ class Hub:
         """A 4xx: Refused if it is the Hub's own word on one model, else a Problem."""
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
-        response, code = error.response, error.response.status_code
+        response, code, body = error.response, error.response.status_code, None
         said = response.headers.get("X-Error-Message") or ""
-        try:
+        with suppress(ValueError, RecursionError):
             body = decode(response.content)
-        except (ValueError, RecursionError):
-            body = None
         hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)
         single = urlsplit(url).path != urlsplit(f"{self.endpoint}/api/models").path
         if single and hubs and code in (401, 403, 404) and "Invalid credentials" not in said + str(body):
             kinds = {401: "not found or private", 403: "forbidden", 404: "not found"}
             gated, disabled = isinstance(error, GatedRepoError), isinstance(error, DisabledRepoError)
             raise Refused(f"{code} {'gated' if gated else 'disabled' if disabled else kinds[code]}")
-        advice = {
-            401: "check HF_TOKEN",
-            400: "check --filter, --task and --author; a journal's cursor may be too old",
-        }
+        advice = {401: "check HF_TOKEN", 400: "check --filter, --task, --author; or the journal is too old"}
         raise Problem(f"{self.endpoint} answers {code} {said[:80]}; {advice.get(code, 'check --endpoint')}")
 
     @staticmethod
@@ -441,11 +432,11 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
             tally["models"] += 1
             yield line
         if complete and len(gone) > max(100, tally["models"]):
-            raise Problem(
-                f"the sweep found {tally['models']} models and misses {len(gone)} old ones; nothing was "
-                f"changed. Delete {shown(args.output)}.journal to sweep again, or, if it is right, "
-                f"{shown(args.output)} as well"
+            found = (
+                f"the sweep found {tally['models']} models and misses {len(gone)} old ones; nothing changed"
             )
+            file = shown(args.output)
+            raise Problem(f"{found}. Delete {file}.journal to sweep again or, if it is right, {file} as well")
 
     if args.partial and not mark.exists():  # this run's newest date hides changes it never asked for
         with atomic(mark) as file:
@@ -466,14 +457,11 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     home = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    parser = argparse.ArgumentParser(
-        description="Brings modelinfo.json up to date with the models on the Hub.",
-        epilog="The token is HF_TOKEN or that of `hf auth login`.",
-        formatter_class=Help,
-    )
+    what = "Brings modelinfo.json up to date with the Hub. The token is HF_TOKEN or that of `hf auth login`."
+    parser = argparse.ArgumentParser(description=what, formatter_class=Help)
     add = parser.add_argument
     add("--full", action="store_true", help="sweep the whole Hub, not only what has changed")
-    add("--ids", nargs="+", default=None, metavar="ID", help="refresh only these models")
+    add("--ids", nargs="+", metavar="ID", help="refresh only these models")
     add("--ids-file", type=Path, help="the same, from a file with one id a line")
     add("--limit", type=int, help="stop after so many models")
     add("--filter", help="only models with this tag, e.g. pytorch")
