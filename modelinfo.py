@@ -9,6 +9,8 @@ Models that are gone or refused go to `ignore.json`. The token is HF_TOKEN or th
 """
 
 import argparse
+import functools
+import glob
 import hashlib
 import itertools
 import json
@@ -19,8 +21,9 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from operator import itemgetter
@@ -29,7 +32,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from ptm import ROOT, Problem, atomic, read_json, records, run, shown, write_json, write_records
+from ptm import ROOT, Help, Problem, atomic, read_json, records, run, shown, write_json, write_records
 
 # What ptm.py and audit.py read. `model-index` comes alone: `cardData` would repeat it in a larger object.
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
@@ -40,6 +43,10 @@ PATIENCE = 3600  # seconds; asked to wait longer, we stop and leave the journal
 SKEW = timedelta(minutes=5)  # between the clocks of the Hub's machines
 ID = re.compile(r"(?!\.{1,2}(/|$))[\w.-]{1,255}(/(?!\.{1,2}$)[\w.-]{1,255})?", re.ASCII)
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+# A long number in a text whose digits are made 0 and whose signs before numbers are made :
+SHAPE, LONG = bytes.maketrans(b"0123456789:,[- \t\r\n", b"0000000000::::::::"), b":" + b"0" * 19
+DEEP = 250  # levels of nesting that orjson writes; json.load gives up at about a thousand
+TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
 OURS = "Hub: "  # begins the reasons in ignore.json that this script gives and takes back
 
 
@@ -49,25 +56,44 @@ def stamp(when: datetime) -> str:
 
 
 def today() -> str:
-    return datetime.now(UTC).date().isoformat()
+    return stamp(datetime.now(UTC))[:10]
 
 
 # ── Records ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def shallow(body: bytes) -> bytes:
+    """JSON in which a text stands for what is nested too deeply to be parsed."""
+    parts, depth, kept = [], 0, 0
+    for token in TOKEN.finditer(body):
+        if token[0] in b"[{":
+            depth += 1
+            if depth == DEEP + 1:
+                parts += [body[kept : token.start()], b'"nested too deeply"']
+        elif token[0] in b"]}":
+            if depth == DEEP + 1:
+                kept = token.end()
+            depth -= 1
+    return b"".join(parts) + body[kept:]
+
+
 def decode(body: bytes) -> object:
-    """JSON from a stranger. What orjson refuses (NaN, 1e999, lone surrogates) is read, numbers as text."""
+    """JSON from a stranger. NaN, 1e999 and integers beyond 64 bits become texts: no number holds them."""
 
     def number(text: str) -> float | str:
         return float(text) if math.isfinite(float(text)) else text
 
     def whole(text: str) -> int | str:
-        return int(text) if len(text) < 400 else text
+        return int(text) if len(text) <= 20 and -(2**63) <= int(text) < 2**64 else text
 
+    if LONG not in body.translate(SHAPE):  # orjson would round an integer beyond 64 bits
+        with suppress(ValueError):
+            return orjson.loads(body)
+    loads = functools.partial(json.loads, parse_constant=str, parse_float=number, parse_int=whole)
     try:
-        return orjson.loads(body)
-    except ValueError:
-        return json.loads(body, parse_constant=str, parse_float=number, parse_int=whole)
+        return loads(body)  # lone surrogates too
+    except RecursionError:
+        return loads(shallow(body))
 
 
 def encode(record: dict) -> bytes:
@@ -75,7 +101,7 @@ def encode(record: dict) -> bytes:
     try:
         return orjson.dumps(record)
     except TypeError:
-        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+        return shallow(json.dumps(record, separators=(",", ":"), allow_nan=False).encode())
 
 
 def reduced(record: object) -> tuple[str, bytes] | str:
@@ -127,75 +153,67 @@ class Hub:
         for attempt in range(ATTEMPTS):
             self._wait()
             self.requests += 1
-            stated = None
+            stated = 0.0
             try:
                 response = get_session().get(url, headers=self.headers, timeout=TIMEOUT)
                 self.bytes += response.num_bytes_downloaded
-                if self._origin(str(response.url)) != self._origin(self.endpoint):
-                    raise Problem(
-                        f"{self.endpoint} redirects to another host, {response.url.host!r}; set --endpoint"
-                    )
+                self._ours(str(response.url))
                 stated = self._quota(response)
                 hf_raise_for_status(response)
-                if response.is_redirect:
-                    raise Problem(
-                        f"{self.endpoint} answers {response.status_code} without a page; check --endpoint"
-                    )
                 value = decode(response.content)
                 if not isinstance(value, kind):
                     raise ValueError(f"a JSON {type(value).__name__}")
                 following = response.links.get("next", {}).get("url")
-                following = following and fix_hf_endpoint_in_url(following, self.endpoint)
-                if following and self._origin(following) != self._origin(self.endpoint):
-                    raise Problem(
-                        f"the next page lies on another host ({urlsplit(following).hostname}); not followed"
-                    )
+                if following:
+                    following = self._ours(fix_hf_endpoint_in_url(following, self.endpoint))
                 return value, following, self._date(response)
             except HfHubHTTPError as error:
-                why = f"HTTP {error.response.status_code}"
+                self.why = f"HTTP {error.response.status_code}"
                 if error.response.status_code not in (408, 429) and error.response.status_code < 500:
                     self._refuse(error, url)
             except (httpx2.TransportError, httpx2.DecodingError) as error:
-                why = f"{type(error).__name__}: {error}"
-            except (
-                httpx2.HTTPError,
-                httpx2.InvalidURL,
-                OSError,
-            ) as error:  # a loop of redirects, offline mode
+                self.why = f"{type(error).__name__}: {error}"
+            except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # redirects in a circle, offline
                 raise Problem(f"cannot ask {self.endpoint}: {error}") from None
             except (ValueError, RecursionError) as error:
-                why = f"not the JSON that was asked for ({str(error)[:80]})"
-            self.why = why
-            pause = stated or min(BACKOFF * 2**attempt, LONGEST)
-            self.ready = max(self.ready, time.monotonic() + pause)
-        raise Problem(
-            f"{self.endpoint} gave up {ATTEMPTS} times, lastly: {why}. Run the same command again to go on"
-        )
+                self.why = f"not the JSON that was asked for ({str(error)[:80]})"
+            if not stated:
+                self.ready = time.monotonic() + min(BACKOFF * 2**attempt, LONGEST)
+        again = "Run the same command again to go on"
+        raise Problem(f"{self.endpoint} failed {ATTEMPTS} times, lastly: {self.why}. {again}")
 
-    def _quota(self, response) -> float | None:
+    def _ours(self, url: str) -> str:
+        """The URL, if it lies on the endpoint; the token and the file are for no one else."""
+
+        def origin(url: str) -> tuple:
+            parts = urlsplit(url)
+            return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+        if origin(url) != origin(self.endpoint):
+            host = urlsplit(url).netloc.rpartition("@")[2]
+            raise Problem(f"{self.endpoint} sends us to another host, {host!r}; set --endpoint")
+        return url
+
+    def _quota(self, response) -> float:
         """Notes what is left of the quota; returns the seconds that the server wants us to wait."""
         from huggingface_hub.utils import parse_ratelimit_headers
 
         failed = response.status_code == 429 or response.status_code >= 500
-        stated, info = None, parse_ratelimit_headers(response.headers)
+        stated, info = 0.0, parse_ratelimit_headers(response.headers)
         if info:
             self.left = f"{info.remaining} requests left"
             if info.remaining == 0:
                 stated, self.why = float(info.reset_in_seconds), "quota used up"
-        if failed and stated is None and (after := response.headers.get("retry-after", "").strip()):
-            try:
-                stated = (
-                    float(after)
-                    if after.isdecimal()
-                    else (parsedate_to_datetime(after) - self._date(response)).total_seconds()
-                )
-            except (ValueError, TypeError):  # neither seconds nor a date
-                stated = None
-        if stated and stated > PATIENCE:
+        after = response.headers.get("retry-after", "").strip()
+        if failed and not stated and after.isdecimal():
+            stated = float(after)
+        elif failed and not stated and after:
+            with suppress(ValueError, TypeError):  # neither seconds nor a date
+                stated = (parsedate_to_datetime(after) - self._date(response)).total_seconds()
+        if stated > PATIENCE:
             raise Problem(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
-        if stated and stated > 0:
-            self.ready = time.monotonic() + stated
-        return max(stated, 0) if stated else None
+        self.ready = time.monotonic() + max(stated, 0)
+        return max(stated, 0)
 
     def _wait(self) -> None:
         while (left := self.ready - time.monotonic()) > 0:
@@ -207,28 +225,18 @@ class Hub:
         """A 4xx: Refused if it is the Hub's own word on one model, else a Problem."""
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
-        response, code = error.response, error.response.status_code
+        response, code, body = error.response, error.response.status_code, None
         said = response.headers.get("X-Error-Message") or ""
-        try:
+        with suppress(ValueError, RecursionError):
             body = decode(response.content)
-        except (ValueError, RecursionError):
-            body = None
         hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)
         single = urlsplit(url).path != urlsplit(f"{self.endpoint}/api/models").path
         if single and hubs and code in (401, 403, 404) and "Invalid credentials" not in said + str(body):
             kinds = {401: "not found or private", 403: "forbidden", 404: "not found"}
             gated, disabled = isinstance(error, GatedRepoError), isinstance(error, DisabledRepoError)
             raise Refused(f"{code} {'gated' if gated else 'disabled' if disabled else kinds[code]}")
-        advice = {
-            401: "check HF_TOKEN",
-            400: "check --filter, --task and --author; a journal's cursor may be too old",
-        }
+        advice = {401: "check HF_TOKEN", 400: "check --filter, --task, --author; or the journal is too old"}
         raise Problem(f"{self.endpoint} answers {code} {said[:80]}; {advice.get(code, 'check --endpoint')}")
-
-    @staticmethod
-    def _origin(url: str) -> tuple:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
     @staticmethod
     def _date(response) -> datetime:
@@ -241,6 +249,20 @@ class Hub:
 # ── The journal: an SQLite file, since it gives transactions, a lock and an external sort ──────────────────
 
 
+SCHEMA = [
+    "PRAGMA locking_mode=EXCLUSIVE",
+    "PRAGMA synchronous=EXTRA",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA temp_store=FILE",
+    "BEGIN EXCLUSIVE",
+    "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT)",
+    "CREATE TABLE IF NOT EXISTS pages(stage INTEGER, next TEXT, UNIQUE(stage, next))",
+    "CREATE TABLE IF NOT EXISTS lines(id TEXT, page INTEGER, line BLOB)",  # page 0: the old file
+    "CREATE TABLE IF NOT EXISTS refused(id TEXT, reason TEXT)",
+    "COMMIT",
+]
+
+
 @contextmanager
 def journal(path: Path) -> Iterator[sqlite3.Connection]:
     """The open journal, locked against a second run; its transactions survive a kill and a power cut."""
@@ -249,28 +271,14 @@ def journal(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, timeout=0, isolation_level=None)
-        for setting in (
-            "locking_mode=EXCLUSIVE",
-            "synchronous=EXTRA",
-            "cache_size=-65536",
-            "temp_store=FILE",
-        ):
-            db.execute(f"PRAGMA {setting}")
-        db.execute("BEGIN EXCLUSIVE")
-        db.execute("CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT)")
-        db.execute("CREATE TABLE IF NOT EXISTS pages(stage INTEGER, next TEXT, UNIQUE(stage, next))")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS lines(id TEXT, page INTEGER, line BLOB)"
-        )  # page 0: the old file
-        db.execute("CREATE TABLE IF NOT EXISTS refused(id TEXT, reason TEXT)")
-        db.execute("COMMIT")
+        for statement in SCHEMA:
+            db.execute(statement)
         yield db
     except (sqlite3.Error, OSError) as why:
         if "locked" in str(why):
             raise Problem(f"another run is at work on {shown(path)}; wait for it to end") from None
-        advice = (
-            "it is no journal: delete it" if "not a database" in str(why) else "the journal keeps what it has"
-        )
+        foreign = "not a database" in str(why)
+        advice = "it is no journal: delete it" if foreign else "make room; the journal keeps what it has"
         raise Problem(f"{shown(path)}: {why}; {advice}, and run the same command again") from why
     finally:
         if db:
@@ -290,30 +298,30 @@ def begin(db: sqlite3.Connection, args: argparse.Namespace, mark: Path) -> dict:
                 f"({str(wanted)[:200]}); finish that run, or delete the journal"
             )
         return noted
-    since = mark.read_text().strip() if mark.exists() else None
-    full = not args.ids and (args.full or since == "" or not args.output.exists())
-    plan = {"asked": asked, "full": full, "since": since or "", "new": not args.output.exists()}
-    complete, newest = full and not args.partial, ""
-    horizon = stamp(datetime.now(UTC) + timedelta(days=1))  # a date beyond it would hide every later change
+    exists = args.output.exists()
+    marked = mark.read_text(errors="replace").strip() if mark.exists() else None
+    full = not args.ids and (args.full or not exists or (marked is not None and not STAMP.fullmatch(marked)))
+    plan = {"asked": asked, "full": full, "newest": ""}
+    complete = full and not args.partial
+    # A date from after the file was written is none to begin at: it would hide the changes before it.
+    written = args.output.stat().st_mtime if exists else 0
+    horizon = stamp(datetime.fromtimestamp(min(written, time.time()), UTC) + SKEW)
     db.execute("BEGIN")
     try:
-        for record in records(args.output) if args.output.exists() else ():
+        for record in records(args.output) if exists else ():
             name, line = record.get("id") or record["modelId"], encode(record)
             if not ID.fullmatch(name):
-                print(
-                    f"left out of {shown(args.output)}: not a model id: {ascii(name)[:80]}", file=sys.stderr
-                )
+                print(f"left out of {shown(args.output)}: no model id: {ascii(name)[:80]}", file=sys.stderr)
                 continue
             db.execute("INSERT INTO lines VALUES(?, 0, ?)", (name, digest(line) if complete else line))
             modified = record.get("lastModified")
-            if isinstance(modified, str) and STAMP.fullmatch(modified) and newest < modified < horizon:
-                newest = modified
+            if isinstance(modified, str) and STAMP.fullmatch(modified) and modified < horizon:
+                plan["newest"] = max(plan["newest"], modified)
     except Problem as problem:
         if not complete:
             raise Problem(f"{problem} --full") from None
         print(f"{problem}: going on without the rest of it", file=sys.stderr)
-    plan["newest"] = newest
-    plan["since"] = plan["since"] or newest
+    plan["since"] = marked or plan["newest"]
     plan["full"] = full or not (args.ids or plan["since"])  # records without dates do not say where to begin
     db.execute("INSERT INTO meta VALUES('plan', ?)", (json.dumps(plan),))
     db.execute("COMMIT")
@@ -326,7 +334,7 @@ def stages(args: argparse.Namespace, plan: dict) -> list[str]:
     models = f"{args.endpoint}/api/models"
     if args.ids:
         return [f"{models}/{name}?{urlencode(expand)}" for name in args.ids]
-    limit = min(args.page_size, args.limit or PAGE)
+    limit = min(PAGE, args.limit or PAGE)
     chosen = [("filter", args.filter), ("pipeline_tag", args.task), ("author", args.author)]
     query = [("limit", limit), *((key, value) for key, value in chosen if value), *expand]
     created = f"{models}?{urlencode([('sort', 'createdAt'), ('direction', 1), *query])}"
@@ -337,10 +345,13 @@ def stages(args: argparse.Namespace, plan: dict) -> list[str]:
 def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict) -> None:
     """Asks for page after page, each durable with what follows it before the next one is asked for."""
     urls = stages(args, plan)
+
+    def after(at: int, following: str | None) -> tuple[int, str | None]:
+        return (at, following) if following else (at + 1, urls[at + 1] if at + 1 < len(urls) else None)
+
     count = db.execute("SELECT count(*) FROM pages").fetchone()[0]
     last = db.execute("SELECT stage, next FROM pages ORDER BY rowid DESC LIMIT 1").fetchone()
-    at, following = last or (-1, None)
-    at, url = (at, following) if following else (at + 1, urls[at + 1] if at + 1 < len(urls) else None)
+    at, url = after(*(last or (-1, None)))
     taken = db.execute("SELECT count(*) FROM lines WHERE page > 0").fetchone()[0]
     hub.bar.update(taken)
     while at < len(urls) and not (args.limit and taken >= args.limit):
@@ -356,16 +367,15 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
         recent = not args.ids and at == len(urls) - 1
         if recent:
             dates = [record.get("lastModified") if isinstance(record, dict) else None for record in batch]
-            stamps = [date for date in dates if isinstance(date, str) and STAMP.fullmatch(date)]
-            undated = not plan["full"]  # a sweep has seen the records without a date
-            kept = [d >= plan["since"] if d in stamps else undated for d in dates]
-            batch = list(itertools.compress(batch, kept))
-            if stamps and stamps[-1] < plan["since"]:
+            stamps = [d if isinstance(d, str) and STAMP.fullmatch(d) else None for d in dates]
+            undated = "" if plan["full"] else "9"  # a sweep has seen the records without a date
+            batch = list(itertools.compress(batch, ((d or undated) >= plan["since"] for d in stamps)))
+            if stamps and (stamps[-1] or "9") < plan["since"]:
                 following = None
         lines = [reduced(record) for record in batch]
-        for line in [line for line in lines if isinstance(line, str)]:
+        for line in (line for line in lines if isinstance(line, str)):
             hub.bar.write(f"left out: {line}", file=sys.stderr)
-        lines = [(name, count + 1, line) for name, line in (x for x in lines if not isinstance(x, str))]
+        lines = [(line[0], count + 1, line[1]) for line in lines if not isinstance(line, str)]
         if args.ids and lines and lines[0][0].casefold() != args.ids[at].casefold():
             refused = [(args.ids[at], f"404 renamed to {lines[0][0]}")]
         lines = lines[: args.limit - taken] if args.limit else lines
@@ -376,31 +386,14 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
             db.executemany("INSERT INTO refused VALUES(?, ?)", refused)
             db.execute("INSERT INTO pages VALUES(?, ?)", (at, following))
         except sqlite3.IntegrityError:
-            raise Problem(
-                f"{args.endpoint} names the same next page twice; its cursor runs in a circle"
-            ) from None
+            raise Problem(f"{args.endpoint} names the same next page twice: a cursor in a circle") from None
         db.execute("COMMIT")
         count, taken = count + 1, taken + len(lines)
         hub.bar.update(len(lines))
-        at, url = (at, following) if following else (at + 1, urls[at + 1] if at + 1 < len(urls) else None)
+        at, url = after(at, following)
 
 
 # ── The files ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def merged(db: sqlite3.Connection, complete: bool, dropped: Container[str], tally: dict) -> Iterator[bytes]:
-    """The newest line of each id, sorted by id; fills `tally` (added, changed, and the list of gone ids)."""
-    rows = db.execute("SELECT id, page, line FROM lines ORDER BY id, rowid")
-    for name, versions in itertools.groupby(rows, key=itemgetter(0)):
-        versions = list(versions)
-        (_, first, old), (_, last, line) = versions[0], versions[-1]
-        if not last and (complete or name in dropped):
-            tally["gone"].append(name)
-            continue
-        tally["added"] += first > 0
-        tally["changed"] += first == 0 and last > 0 and old not in (line, digest(line))
-        tally["old"] += first == 0
-        yield line
 
 
 def read_ignored(path: Path) -> dict[str, dict]:
@@ -415,74 +408,70 @@ def read_ignored(path: Path) -> dict[str, dict]:
     return value
 
 
-def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: Path) -> dict:
+def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: Path) -> Counter:
     """Writes both files from the journal. Killed anywhere in here, the next run does the same again."""
     complete = plan["full"] and not args.partial
     refused = dict(db.execute("SELECT id, reason FROM refused"))
-    ignored = read_ignored(args.ignore)
-    tally = {"added": 0, "changed": 0, "old": 0, "gone": []}
+    ignored, tally, gone = read_ignored(args.ignore), Counter(), []
     # What others than gated models are refused is not there any more; a gated model is, its record stays.
     dropped = {name for name, why in refused.items() if "gated" not in why}
 
     def lines() -> Iterator[bytes]:
-        yield from merged(db, complete, dropped, tally)
-        if complete and len(tally["gone"]) > max(100, tally["old"]):
-            raise Problem(
-                f"the sweep misses {len(tally['gone'])} of {len(tally['gone']) + tally['old']} models; "
-                f"nothing was changed. If that is right, delete {shown(args.output)} and its "
-                "journal, and run again"
+        """The newest line of each id, sorted by id."""
+        rows = db.execute("SELECT id, page, line FROM lines ORDER BY id, rowid")
+        for name, versions in itertools.groupby(rows, key=itemgetter(0)):
+            versions = list(versions)
+            (_, first, old), (_, last, line) = versions[0], versions[-1]
+            if not last and (complete or name in dropped):
+                gone.append(name)
+                continue
+            tally["added"] += first > 0
+            tally["changed"] += first == 0 and last > 0 and old not in (line, digest(line))
+            if last and name not in refused and str(ignored.get(name, {}).get("reason")).startswith(OURS):
+                del ignored[name]
+            tally["models"] += 1
+            yield line
+        if complete and len(gone) > max(100, tally["models"]):
+            found = (
+                f"the sweep found {tally['models']} models and misses {len(gone)} old ones; nothing changed"
             )
+            file = shown(args.output)
+            raise Problem(f"{found}. Delete {file}.journal to sweep again or, if it is right, {file} as well")
 
-    if (
-        args.partial and not mark.exists()
-    ):  # else this run's newest date would hide changes it never asked for
+    if args.partial and not mark.exists():  # this run's newest date hides changes it never asked for
         with atomic(mark) as file:
-            file.write("" if plan["new"] else plan["newest"])
-    tally["models"] = write_records(args.output, lines())
+            file.write(plan["newest"])
+    write_records(args.output, lines())
     if not args.partial:
         mark.unlink(missing_ok=True)
-    seen = db.execute("SELECT DISTINCT id FROM lines WHERE page > 0")
-    for (name,) in seen:
-        if name not in refused and str(ignored.get(name, {}).get("reason", "")).startswith(OURS):
-            del ignored[name]
-    for name in [] if not complete else tally["gone"]:
-        ignored.setdefault(name, {"reason": f"{OURS}not seen by a full sweep", "since": today()})
-    for name, why in refused.items():
+    reasons = refused | ({name: "not seen by a full sweep" for name in gone} if complete else {})
+    for name, why in reasons.items():
         ignored.setdefault(name, {"reason": OURS + why, "since": today()})
     write_json(args.ignore, ignored)
-    return {**tally, "gone": len(tally["gone"]), "ignored": len(ignored)}
+    for folder in {args.output.parent, args.ignore.parent}:  # else a power cut could undo the replacement
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    return tally + Counter(gone=len(gone), ignored=len(ignored))
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     home = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], epilog="Token: HF_TOKEN or the cached login."
-    )
+    what = "Brings modelinfo.json up to date with the Hub. The token is HF_TOKEN or that of `hf auth login`."
+    parser = argparse.ArgumentParser(description=what, formatter_class=Help)
     add = parser.add_argument
-    add(
-        "--full",
-        action="store_true",
-        help="sweep everything, even where a file exists (default: only changes)",
-    )
-    add("--ids", nargs="+", default=[], metavar="ID", help="refresh just these models (default: none)")
-    add("--ids-file", type=Path, metavar="FILE", help="the same, one id a line (default: none)")
-    add("--limit", type=int, metavar="N", help="stop after N models (default: all)")
-    add("--filter", metavar="TAG", help="only models with this tag (default: all)")
-    add("--task", help="only models of this task, such as image-classification (default: all)")
-    add("--author", help="only models of this user or organisation (default: all)")
-    add(
-        "--output", type=Path, default=ROOT / "modelinfo.json", metavar="FILE", help="default: modelinfo.json"
-    )
-    add("--ignore", type=Path, default=ROOT / "ignore.json", metavar="FILE", help="default: ignore.json")
-    add("--endpoint", default=home, metavar="URL", help="default: HF_ENDPOINT or https://huggingface.co")
-    add(
-        "--page-size",
-        type=int,
-        default=PAGE,
-        metavar="N",
-        help=f"records a request (default: {PAGE}, the most)",
-    )
+    add("--full", action="store_true", help="sweep the whole Hub, not only what has changed")
+    add("--ids", nargs="+", metavar="ID", help="refresh only these models")
+    add("--ids-file", type=Path, help="the same, from a file with one id a line")
+    add("--limit", type=int, help="stop after so many models")
+    add("--filter", help="only models with this tag, e.g. pytorch")
+    add("--task", help="only models of this task, e.g. image-classification")
+    add("--author", help="only models of this user or organisation, e.g. google")
+    add("--output", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records")
+    add("--ignore", type=Path, default=ROOT / "ignore.json", help="file of models that are gone or refused")
+    add("--endpoint", default=home, help="the Hub's URL; HF_ENDPOINT sets it too")
     args = parser.parse_args(argv)
+    args.ids = args.ids or []
     if args.ids_file:
         try:
             args.ids += [line.strip() for line in args.ids_file.read_text().splitlines() if line.strip()]
@@ -496,8 +485,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
             raise Problem(f"--ids: {ascii(name)[:80]} is not a model id such as google/vit-base-patch16-224")
     if args.ids and (args.full or args.limit or args.filter or args.task or args.author):
         raise Problem("--ids names the models: leave out --full, --limit, --filter, --task and --author")
-    if (args.limit is not None and args.limit < 1) or not 1 <= args.page_size <= PAGE:
-        raise Problem(f"--limit must be at least 1, --page-size from 1 to {PAGE}")
+    if args.limit is not None and args.limit < 1:
+        raise Problem("--limit must be at least 1")
     args.endpoint = args.endpoint.rstrip("/")
     if urlsplit(args.endpoint).scheme not in ("http", "https") or not urlsplit(args.endpoint).hostname:
         raise Problem(f"--endpoint must be a URL such as https://huggingface.co, not {args.endpoint!r}")
@@ -510,13 +499,14 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from tqdm import tqdm
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # as Ctrl-C: one line, and a journal to go on from
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: one line, a journal to go on from
     read_ignored(args.ignore)  # a file that we could not write back is better known before the sweep
     began = time.monotonic()
     path, mark = (args.output.with_name(args.output.name + end) for end in (".journal", ".since"))
     with journal(path) as db:
+        for file in (args.output, args.ignore, mark):
+            for stale in file.parent.glob(f".{glob.escape(file.name)}.[0-9]*.tmp"):
+                stale.unlink(missing_ok=True)  # what a run killed while writing has left
         plan = begin(db, args, mark)
         known = db.execute("SELECT count(*) FROM lines WHERE page = 0").fetchone()[0]
         total = len(args.ids) or args.limit or (known if plan["full"] else 0) or None

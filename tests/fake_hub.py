@@ -71,6 +71,7 @@ class FakeHub(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a small answer waits 40 ms for an acknowledgement
 
     def log_message(self, *_):
         pass

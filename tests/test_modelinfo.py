@@ -1,16 +1,23 @@
 """modelinfo.py against a real HTTP server on loopback, through the real huggingface_hub client."""
 
 import gzip
+import itertools
 import json
+import multiprocessing
+import os
 import random
+import resource
+import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,15 +44,16 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(modelinfo, "BACKOFF", 0.01)
-    monkeypatch.setattr(modelinfo, "TIMEOUT", 0.5)
+    for name, seconds in (("BACKOFF", 0.01), ("LONGEST", 0.05), ("TIMEOUT", 0.5)):
+        monkeypatch.setattr(modelinfo, name, seconds)
 
 
 @pytest.fixture
-def go(tmp_path):
+def go(tmp_path, monkeypatch):
     """Runs modelinfo.py in this process; returns the records of the file, checked for its form."""
 
-    def go(hub, *options, output=tmp_path / "modelinfo.json"):
+    def go(hub, *options, output=tmp_path / "modelinfo.json", page=1000):
+        monkeypatch.setattr(modelinfo, "PAGE", page)
         names = ["--output", str(output), "--ignore", str(tmp_path / "ignore.json")]
         modelinfo.main(["--endpoint", hub.url, *names, *map(str, options)])
         assert not list(tmp_path.glob("*.journal*")) and not list(tmp_path.glob(".*tmp"))
@@ -117,30 +125,127 @@ def test_requests(go, count):
             assert len(hub.requests) <= -(-changes // 1000) + 2
 
 
-def test_kill_9_at_50_random_instants(go, tmp_path):
-    """A sweep killed 50 times, each time resumed, ends in the file of an uninterrupted one, byte for byte."""
-    with fake_hub.FakeHub([model(n) for n in range(4000)]) as hub:
-        go(hub, "--page-size", 10, output=tmp_path / "whole.json")
-        hub.requests.clear()
-        output, rng, asked = tmp_path / "modelinfo.json", random.Random(0), threading.Semaphore(0)
-        hub.before = lambda number: asked.release()
-        command = [sys.executable, ROOT / "modelinfo.py", "--endpoint", hub.url, "--page-size", "10"]
-        command += ["--output", output, "--ignore", tmp_path / "ignore.json"]
-        kills = 0
-        while kills < 50:
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-                for _ in range(rng.randint(1, 4)):
-                    assert asked.acquire(timeout=60)
-                time.sleep(rng.random() * 0.02)
-                process.send_signal(signal.SIGKILL)
-            kills += process.returncode == -signal.SIGKILL
-            while asked.acquire(blocking=False):
-                pass
-            assert process.returncode == -signal.SIGKILL and not output.exists()
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert output.read_bytes() == (tmp_path / "whole.json").read_bytes()
-        assert len(hub.requests) <= 401 + 50  # each kill costs at most the page it hit
+# ── Killed ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def doomed(folder, url, full, at=None):
+    """In a process of its own: a run that kills itself before its `at`-th act on the files in `folder`."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    modelinfo.PAGE, modelinfo.today = 10, lambda: "2026-11-01"
+    number = itertools.count(1)
+
+    def hook(event, arguments):
+        acts = ("open", "os.rename", "os.remove", "sqlite3.connect")
+        if event in acts and str(arguments[0]).startswith(str(folder)) and next(number) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    names = ["--output", str(folder / "modelinfo.json"), "--ignore", str(folder / "ignore.json")]
+    modelinfo.main(["--endpoint", url, *names, *["--full"] * full])
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Starts `doomed` in a fork of a process that has imported all it needs: in milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("HF_TOKEN", "")
+        context.set_forkserver_preload(["test_modelinfo", "huggingface_hub.utils", "httpx2", "tqdm"])
+        wait(context.Process(target=time.sleep, args=(0,)))
+    return lambda *args: context.Process(target=doomed, args=args)
+
+
+def wait(process, seconds=60.0):
+    """The exit code of a process that is killed after so many seconds."""
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    return process.exitcode
+
+
+@pytest.fixture(params=["full", "changes"])
+def scene(request, start, tmp_path):
+    """(Hub, run, reset, same): a run to kill, from a file with models gone, changed, added and come back."""
+    full, old, folder = request.param == "full", tmp_path / "old", tmp_path / "work"
+    entry = {"reason": "Hub: not seen by a full sweep", "since": "2022-01-01"}
+    with fake_hub.FakeHub([model(n) for n in range(250)]) as hub:
+        old.mkdir()
+        (old / "ignore.json").write_text(json.dumps({"user/m00255": entry, "user/away": entry}))
+        assert wait(start(old, hub.url, True)) == 0
+        del hub.models["user/m00007"], hub.models["user/m00008"]
+        late = {"lastModified": "2025-01-01T00:00:00.000Z"}
+        hub.models |= {f"user/m{n:05}": model(n, likes=1, **late) for n in range(60, 256)}
+        hub.frozen = True
+
+        def reset():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(old, folder)
+
+        def run(at=None, seconds=60.0):
+            return wait(start(folder, hub.url, full, at), seconds)
+
+        reset()
+        assert run() == 0
+        whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert whole.keys() == {"modelinfo.json", "ignore.json"}
+        gone = {"user/m00007", "user/m00008"} if full else set()
+        assert set(json.loads(whole["ignore.json"])) == {"user/away", *gone}
+
+        def same():
+            """True if the files, byte for byte, are those of the run that nobody killed."""
+            return whole == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+        yield SimpleNamespace(hub=hub, run=run, reset=reset, same=same, folder=folder, old=old)
+
+
+def test_kill_9_at_50_random_instants(scene):
+    """Drawn over the time of an undisturbed run, each resumed: the files of a run that nobody killed."""
+    scene.reset()
+    began, rng, kills = time.monotonic(), random.Random(0), 0
+    assert scene.run() == 0
+    lasted = time.monotonic() - began
+    scene.reset()
+    while kills < 50:
+        code = scene.run(seconds=rng.uniform(0, lasted))
+        kills += code == -signal.SIGKILL
+        if code == 0:
+            assert scene.same()
+            scene.reset()
+    assert scene.run() == 0 and scene.same()
+
+
+def test_kill_9_at_every_act_on_a_file(scene):
+    """Before each opening, replacement and removal: the old file or the new is there, whole; it resumes."""
+    new = (scene.folder / "modelinfo.json").read_bytes()
+    old = (scene.old / "modelinfo.json").read_bytes()
+    for at in itertools.count(1):
+        scene.reset()
+        if scene.run(at) == 0:
+            break
+        assert (scene.folder / "modelinfo.json").read_bytes() in (old, new)
+        assert scene.run() == 0 and scene.same(), f"killed before act {at}"
+    assert at > 12
+
+
+def test_both_files_are_on_disk_before_the_journal_goes(go, monkeypatch, tmp_path):
+    """The folder that names them is synchronized while the journal is still there."""
+    fsync, seen = os.fsync, []
+
+    def spy(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            seen.append(sorted(path.name for path in tmp_path.glob("*.json*")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    with fake_hub.FakeHub(map(model, range(3))) as hub:
+        go(hub)
+    assert [names[:3] for names in seen] == [["ignore.json", "modelinfo.json", "modelinfo.json.journal"]]
+
+
+# ── Strangers ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_hostile_records(go, capsys):
@@ -163,6 +268,28 @@ def test_hostile_records(go, capsys):
     assert found["user/m00009"]["tags"] == tags
     said = capsys.readouterr().err
     assert said.count("left out: ") == len(bad) + 3 and "private: user/m00040" in said
+
+
+@pytest.mark.parametrize("depth", [90, 200, 400, 900, 100_000])
+def test_a_record_nested_too_deeply_costs_itself_alone(go, depth):
+    """Its page is read, what lies too deep says so, and the file is read by json.load."""
+    with fake_hub.FakeHub(map(model, range(9))) as hub:
+        record = b'{"id": "user/m00000", "likes": 5, "tags": ["]\\"", %s1%s], "sha": "a"}'
+        hub.raw["user/m00000"] = record % (b"[" * depth, b"]" * depth)
+        found = go(hub)
+        assert len(found) == 9
+        assert (found[0]["likes"], found[0]["sha"], found[0]["tags"][0]) == (5, "a", ']"')
+        assert ("nested too deeply" in json.dumps(found[0]["tags"])) == (depth > modelinfo.DEEP)
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**64 - 1, 2**64, -(2**63) - 1, 10**30])
+def test_whole_numbers_keep_their_digits(go, number):
+    """Beyond 64 bits as text, since readers of JSON round such numbers; also through the next run."""
+    with fake_hub.FakeHub([model(1), model(2, downloads=number, tags=["a: 1234567890123456789012"])]) as hub:
+        for _ in range(2):
+            found = go(hub)[1]["downloads"]
+            assert found == (number if -(2**63) <= number < 2**64 else str(number))
+            hub.models["user/m00001"] |= {"likes": 1, "lastModified": now()}
 
 
 def test_gone_refused_and_back(go, tmp_path):
@@ -218,11 +345,98 @@ def test_a_partial_run_hides_no_change(go, tmp_path):
         assert len(go(hub, output=output)) == 9
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("options", [[], ["--full"], ["--limit", 5]])
+def test_from_the_shipped_file(go, shared, tmp_path, options):
+    """Its records have no dates: the first run sweeps, with or without --full, even after a taste."""
+    old = [record["id"] for record in ptm.records(ROOT / "modelinfo.json")]
+    with gzip.open(shared / "hub/models-2022-02.jsonl.gz") as file:
+        records = [json.loads(line) for line in itertools.islice(file, 2000)]
+    kept = [model(n, id=name) for n, name in enumerate(old[3:])]
+    shutil.copy(ROOT / "modelinfo.json", tmp_path)
+    with fake_hub.FakeHub([*records, *kept]) as hub:
+        found = go(hub, *options)
+        if "--limit" in options:
+            assert set(old) <= {r["id"] for r in found} and len(found) <= len(old) + 5
+            found = go(hub)
+        assert found == expected(hub.models.values()) and not any("source" in r for r in found)
+        gone = set(old) - set(hub.models)
+        assert gone and ignored(tmp_path) == dict.fromkeys(gone, "Hub: not seen by a full sweep")
+        hub.requests.clear()
+        assert go(hub) == found and len(hub.requests) <= 2
+
+
+def test_a_sweep_that_misses_most_models_changes_nothing(go, tmp_path):
+    """A Hub that suddenly lists next to nothing is not believed; the message says how to go on."""
+    with fake_hub.FakeHub(map(model, range(300))) as hub:
+        go(hub)
+        files = [tmp_path / "modelinfo.json", tmp_path / "ignore.json"]
+        before, models = [file.read_bytes() for file in files], hub.models
+        hub.models = {k: v for k, v in models.items() if k < "user/m00100"}
+        with pytest.raises(ptm.Problem, match=r"misses 200 old ones.*Delete .*\.journal"):
+            go(hub, "--full")
+        assert [file.read_bytes() for file in files] == before and not list(tmp_path.glob(".*"))
+        (tmp_path / "modelinfo.json.journal").unlink()
+        hub.models = {k: v for k, v in models.items() if k >= "user/m00100"}
+        assert len(go(hub, "--full")) == 200
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_a_clock_that_jumps(go, monkeypatch, years):
+    """Neither our clock nor a record from the future hides a change."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=365 * years)
+
+    with fake_hub.FakeHub(map(model, range(9))) as hub:
+        hub.models["user/m00001"] |= {"lastModified": modelinfo.stamp(Clock.now(UTC))}
+        hub.models["user/m00002"] |= {"lastModified": modelinfo.stamp(datetime.now(UTC) + timedelta(hours=9))}
+        go(hub)
+        monkeypatch.setattr(modelinfo, "datetime", Clock)
+        elapsed = time.time
+        monkeypatch.setattr(time, "time", lambda: elapsed() + 365 * 86400 * years)
+        for likes in (5, 6):
+            hub.models["user/m00003"] |= {"likes": likes, "lastModified": now()}
+            assert go(hub) == expected(hub.models.values())
+
+
+@pytest.mark.parametrize(
+    "headers, seconds",
+    [
+        ({"Retry_After": "7"}, 7),
+        ({"RateLimit": '"api";r=0;t=9', "Retry_After": "7"}, 9),
+        ({"RateLimit": '"api";r=5;t=9'}, 1),
+        ({"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
+        ({"Retry_After": "soon"}, 1),
+        ({"Retry_After": "9" * 400}, None),
+    ],
+)
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_wait_is_as_long_as_the_server_says(go, monkeypatch, code, headers, seconds):
+    """To the second, by a clock of the test's own; without a word of the server's, the back-off."""
+    clock = SimpleNamespace(now=1000.0)
+    slept = SimpleNamespace(
+        monotonic=lambda: clock.now, time=time.time, sleep=lambda s: setattr(clock, "now", clock.now + s)
+    )
+    monkeypatch.setattr(modelinfo, "time", slept)
+    monkeypatch.setattr(modelinfo, "BACKOFF", 1.0)
+    monkeypatch.setattr(modelinfo, "LONGEST", 60.0)
+    with fake_hub.FakeHub(map(model, range(3))) as hub:
+        hub.faults = [fake_hub.status(code, **headers)]
+        if seconds is None:
+            with pytest.raises(ptm.Problem, match="asks us to wait"):
+                go(hub)
+        else:
+            assert len(go(hub)) == 3 and clock.now - 1000 == pytest.approx(seconds)
+
+
 def test_quota_is_honoured_ahead_of_the_429(go):
     """No request is made while the quota is used up, nor later than the server says."""
     with fake_hub.FakeHub(map(model, range(50)), quota=3, window=1) as hub:
         began = time.monotonic()
-        assert len(go(hub, "--page-size", 10)) == 50
+        assert len(go(hub, page=10)) == 50
         assert hub.broken_quota == 0 and len(hub.requests) == 6
         assert time.monotonic() - began >= 1
 
@@ -230,14 +444,19 @@ def test_quota_is_honoured_ahead_of_the_429(go):
 def test_token_goes_to_the_endpoint_alone(go, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with fake_hub.FakeHub(map(model, range(30))) as hub, fake_hub.FakeHub() as other:
-        go(hub, "--page-size", 10)
+        go(hub, page=10)
         assert hub.tokens == {"Bearer hf_secret"}
         hub.url, url = other.url, hub.url
         with pytest.raises(ptm.Problem, match="another host"):
-            modelinfo.main(
-                ["--endpoint", url, "--full", "--page-size", "10", "--output", str(tmp_path / "x")]
-            )
+            modelinfo.main(["--endpoint", url, "--output", str(tmp_path / "x")])
         assert not other.requests
+        hub.url = url
+        away = {"Location": f"{other.url}/api/models"}
+        for options in ([], ["--ids", "user/m00001"]):
+            hub.faults = [fake_hub.status(307, **away)]
+            with pytest.raises(ptm.Problem, match="another host"):
+                go(hub, *options, output=tmp_path / f"y{len(options)}")
+        assert other.tokens == {None} and not list(tmp_path.glob("y?"))
     assert "hf_secret" not in "".join(capsys.readouterr())
 
 
@@ -249,11 +468,12 @@ def test_two_runs_other_arguments_and_bad_input(go, tmp_path):
             go(hub)
         hub.faults = [fake_hub.fine] + [fake_hub.status(500)] * modelinfo.ATTEMPTS
         with pytest.raises(ptm.Problem, match="HTTP 500"):
-            go(hub, "--page-size", 10)
-        with pytest.raises(ptm.Problem, match="other arguments"):
-            go(hub, "--author", "user")
+            go(hub, page=10)
+        for other in (["--author", "user"], ["--endpoint", "http://127.0.0.1:9"]):
+            with pytest.raises(ptm.Problem, match="other arguments"):
+                go(hub, *other, page=10)
         before = len(hub.requests)
-        assert len(go(hub, "--page-size", 10)) == 30 and len(hub.requests) - before == 3
+        assert len(go(hub, page=10)) == 30 and len(hub.requests) - before == 3
         old = (tmp_path / "modelinfo.json").read_bytes()
         path.write_bytes(b"no journal" * 200)
         with pytest.raises(ptm.Problem, match="not a database"):
@@ -270,22 +490,41 @@ def test_two_runs_other_arguments_and_bad_input(go, tmp_path):
         assert (tmp_path / "modelinfo.json").read_bytes() == old
 
 
-def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch):
-    """A page that does not fit on the disk is one clear line; with room again, the run goes on."""
-    connect = sqlite3.connect
+@pytest.mark.parametrize("where", ["journal", "sort", "file"])
+def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, where):
+    """A page, a sort or a file that does not fit is one clear line; with room again, the run goes on."""
+    small = [s for s in modelinfo.SCHEMA if "cache_size" not in s] + ["PRAGMA cache_size=-100"]
+    connect, finish, hard = sqlite3.connect, modelinfo.finish, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    sync, called = where == "sort", []
+    said = {"journal": "is full", "sort": r"\.journal: .*(disk|full)", "file": "cannot write"}
 
-    def small(*args, **kwargs):
+    def limited(*args):
+        called.append(where)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000 if sync else 100_000, hard))
+        try:
+            return finish(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+    def narrow(*args, **kwargs):
         db = connect(*args, **kwargs)
         db.execute("PRAGMA max_page_count = 40")
         return db
 
-    with fake_hub.FakeHub(map(model, range(2000))) as hub:
-        monkeypatch.setattr(sqlite3, "connect", small)
-        with pytest.raises(ptm.Problem, match="full"):
-            go(hub, "--page-size", 100)
-        monkeypatch.setattr(sqlite3, "connect", connect)
-        assert go(hub, "--page-size", 100) == expected(hub.models.values())
-        assert len(hub.requests) == 20 + 1 + 1
+    with fake_hub.FakeHub(map(model, range(2000))) as hub, monkeypatch.context() as patch:
+        hub.models |= {f"user/m{n:05}": model(n, tags=["x" * 1000] * 100) for n in range(20 * sync)}
+        (tmp_path / "modelinfo.json").write_text('[\n{"id":"old/model"}\n]\n')
+        old = (tmp_path / "modelinfo.json").read_bytes()
+        patch.setattr(modelinfo, "SCHEMA", small if sync else modelinfo.SCHEMA)
+        patch.setattr(sqlite3, "connect", narrow if where == "journal" else connect)
+        patch.setattr(modelinfo, "finish", finish if where == "journal" else limited)
+        with pytest.raises(ptm.Problem, match=said[where]):
+            go(hub, page=100)
+        assert (tmp_path / "modelinfo.json").read_bytes() == old
+        assert [p.name for p in tmp_path.glob(".*")] == [] and called == [where] * (where != "journal")
+        patch.undo()
+        assert go(hub, page=100) == expected(hub.models.values())
+        assert len(hub.requests) == 20 + 1 + (where == "journal")
 
 
 def test_interrupt_and_help(tmp_path):
