@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -287,7 +287,8 @@ def _eval_results(entries: object) -> Iterator[Claim | Rejected]:
 # ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class PTM(NamedTuple):
+@dataclass(frozen=True)
+class PTM:
     """A pre-trained model as its Hub record tells it. None is what the record does not say."""
 
     id: str
@@ -326,24 +327,26 @@ class PTM(NamedTuple):
         index, results = card.get("model-index") or get("model-index"), get("evalResults")
         found = [*_model_index(index)] if index else []
         found += _eval_results(results) if results else ()
-        return cls(
-            name,
-            _str(get("author")) or (author if slash else None),
-            _str(get("sha")),
-            _str(get("pipeline_tag")),
-            _str(get("library_name")),
-            downloads if type(downloads) is int else None,
-            likes if type(likes) is int else None,
-            (licences[0] if licences else None) or _str(card.get("license")),
-            tags,
-            _str(get("createdAt")),
-            _str(get("lastModified")),
-            gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
-            get("disabled") is True,
-            bool(card) if "cardData" in record else None,
-            tuple([c for c in found if type(c) is Claim]) if found else (),
-            tuple([c for c in found if type(c) is Rejected]) if found else (),
+        model = object.__new__(cls)  # filled at once: a frozen dataclass sets its sixteen fields one by one
+        vars(model).update(
+            id=name,
+            author=_str(get("author")) or (author if slash else None),
+            sha=_str(get("sha")),
+            task=_str(get("pipeline_tag")),
+            library=_str(get("library_name")),
+            downloads=downloads if type(downloads) is int else None,
+            likes=likes if type(likes) is int else None,
+            licence=(licences[0] if licences else None) or _str(card.get("license")),
+            tags=tuple(tags),
+            created=_str(get("createdAt")),
+            modified=_str(get("lastModified")),
+            gated=gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
+            disabled=get("disabled") is True,
+            has_card=bool(card) if "cardData" in record else None,
+            claims=tuple(c for c in found if type(c) is Claim) if found else (),
+            rejected=tuple(c for c in found if type(c) is Rejected) if found else (),
         )
+        return model
 
     @classmethod
     def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
@@ -515,10 +518,8 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
 
 
 def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool) -> Iterator[dict]:
-    read, held = (
-        False,
-        [],
-    )  # broken lines are reported once a record shows that this is the right kind of file
+    # Broken lines are reported once a record shows that this is the right kind of file.
+    read, held = False, []
     for number, line in enumerate(file, 1):
         body = line.strip().rstrip(b",")
         if len(body) < 2 and body in (b"", b"[", b"]"):
