@@ -31,7 +31,7 @@ TASKS = {  # by the end of the architecture's name
 }
 METRIC = {"emotion": "accuracy", "imagenet-1k": "accuracy", "coco": "AP"}
 WORTH = 0.5  # points: a repair must bring a value this much nearer to the claim, and a gap below it is no gap
-NAMED = 0.1  # points: what a cause must cost to be named
+NAMED = 0.01  # points: what a cause must cost to be named
 PERMUTED = 5.0  # points: what another order of the labels must gain to be reported
 OWN = "the model's own"
 
