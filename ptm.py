@@ -327,25 +327,26 @@ class PTM:
         index, results = card.get("model-index") or get("model-index"), get("evalResults")
         found = [*_model_index(index)] if index else []
         found += _eval_results(results) if results else ()
-        model = object.__new__(cls)  # filled at once: a frozen dataclass sets its sixteen fields one by one
-        vars(model).update(
-            id=name,
-            author=_str(get("author")) or (author if slash else None),
-            sha=_str(get("sha")),
-            task=_str(get("pipeline_tag")),
-            library=_str(get("library_name")),
-            downloads=downloads if type(downloads) is int else None,
-            likes=likes if type(likes) is int else None,
-            licence=(licences[0] if licences else None) or _str(card.get("license")),
-            tags=tuple(tags),
-            created=_str(get("createdAt")),
-            modified=_str(get("lastModified")),
-            gated=gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
-            disabled=get("disabled") is True,
-            has_card=bool(card) if "cardData" in record else None,
-            claims=tuple(c for c in found if type(c) is Claim) if found else (),
-            rejected=tuple(c for c in found if type(c) is Rejected) if found else (),
-        )
+        fields = {
+            "id": name,
+            "author": _str(get("author")) or (author if slash else None),
+            "sha": _str(get("sha")),
+            "task": _str(get("pipeline_tag")),
+            "library": _str(get("library_name")),
+            "downloads": downloads if type(downloads) is int else None,
+            "likes": likes if type(likes) is int else None,
+            "licence": (licences[0] if licences else None) or _str(card.get("license")),
+            "tags": tags,
+            "created": _str(get("createdAt")),
+            "modified": _str(get("lastModified")),
+            "gated": gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
+            "disabled": get("disabled") is True,
+            "has_card": bool(card) if "cardData" in record else None,
+            "claims": tuple(c for c in found if type(c) is Claim) if found else (),
+            "rejected": tuple(c for c in found if type(c) is Rejected) if found else (),
+        }
+        model = object.__new__(cls)  # filled at once: a frozen dataclass would set its fields one by one
+        object.__setattr__(model, "__dict__", fields)
         return model
 
     @classmethod
