@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 import msgspec
 
@@ -359,11 +359,11 @@ class PTM:
         return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
 
 
-# Decodes what from_record reads of a line, tags as a tuple of texts; skips the rest, file lists above all.
+# Decodes what from_record reads of many lines, tags as a tuple; skips the rest, lists of files above all.
 _READ = """id modelId author sha pipeline_tag library_name downloads likes createdAt lastModified gated
     disabled cardData model-index evalResults""".split()
-_TYPES = dict.fromkeys(_READ, Any) | {"tags": tuple[str, ...] | None}
-_read_fields = msgspec.json.Decoder(TypedDict("_Record", _TYPES, total=False)).decode
+_TYPES = dict.fromkeys(_READ, Any) | {"id": Required[str], "tags": tuple[str, ...] | None}
+_read_fields = msgspec.json.Decoder(list[TypedDict("_Record", _TYPES, total=False)]).decode
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -463,10 +463,10 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def parse(line: bytes, decode: Callable[[bytes], object] = msgspec.json.decode) -> dict:
-    """One record. What `decode` refuses but Python reads (NaN, lone surrogates) is read all the same."""
+def parse(line: bytes) -> dict:
+    """One record. What msgspec refuses but Python reads (NaN, lone surrogates) is read all the same."""
     try:
-        record = decode(line)
+        record = msgspec.json.decode(line)
     except ValueError:
         record = json.loads(line)
     if not isinstance(record, dict):
@@ -476,13 +476,12 @@ def parse(line: bytes, decode: Callable[[bytes], object] = msgspec.json.decode) 
     return record
 
 
-def records(
-    path: Path, report: Callable[[str], None] = _report, decode=msgspec.json.decode
-) -> Iterator[dict]:
+def records(path: Path, report: Callable[[str], None] = _report, decode: Callable | None = None) -> Iterator:
     """The Hub records in a file: an array with one record a line (streamed), a record a line without the
     brackets (streamed), any other JSON array (read whole); plain or gzipped.
 
-    A broken line is reported with its number and the rest is read. Raises Problem for a file that is missing,
+    `decode` turns the bytes of a list of records into records, faster than one by one. A broken line is
+    reported with its number and the rest is read. Raises Problem for a file that is missing,
     empty, not records at all, or cut off before its closing bracket (after what could be read of it).
     """
     path = Path(path)
@@ -520,26 +519,38 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
 
 def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool) -> Iterator[dict]:
     # Broken lines are reported once a record shows that this is the right kind of file.
-    read, held = False, []
-    for number, line in enumerate(file, 1):
-        body = line.strip().rstrip(b",")
-        if len(body) < 2 and body in (b"", b"[", b"]"):
-            closed = closed or body == b"]"
+    read, held, number, commas = False, [], 0, not closed
+    while block := file.readlines(1 << 16):
+        try:  # many lines at once, where none of them is broken
+            many = decode(b"[%b]" % b"".join(block).strip(b"[] \t\r\n,")) if commas and decode else None
+        except (ValueError, RecursionError):
+            many = None
+        if many is not None:
+            number += len(block)
+            closed = closed or block[-1].strip() == b"]"
+            while held and many:
+                report(held.pop(0))
+            read = read or bool(many)
+            yield from many
             continue
-        try:
-            record = parse(body, decode)
-        except (ValueError, RecursionError) as why:
-            if not line.endswith(b"\n"):
-                raise Problem(
-                    f"{shown(path)} is cut off in line {number}; refresh it with modelinfo.py"
-                ) from why
-            if read or len(held) < 100:
-                (report if read else held.append)(f"{shown(path)}, line {number}: left out: {why}")
-            continue
-        while held:
-            report(held.pop(0))
-        read = True
-        yield record
+        for number, line in enumerate(block, number + 1):  # noqa: B020
+            body = line.strip().rstrip(b",")
+            if body in (b"", b"[", b"]"):
+                closed = closed or body == b"]"
+                continue
+            try:
+                record = parse(body)
+            except (ValueError, RecursionError) as why:
+                if not line.endswith(b"\n"):
+                    cut = f"{shown(path)} is cut off in line {number}; refresh it with modelinfo.py"
+                    raise Problem(cut) from why
+                if read or len(held) < 100:
+                    (report if read else held.append)(f"{shown(path)}, line {number}: left out: {why}")
+                continue
+            while held:
+                report(held.pop(0))
+            read = True
+            yield record
     if not closed:
         raise Problem(f"{shown(path)} is cut off: its last line is no bracket; refresh it with modelinfo.py")
     if held:
