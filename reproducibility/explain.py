@@ -348,6 +348,8 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
             raise harness.Problem(
                 f"{module.TASK.name} has no choice {choice!r}; there are {', '.join(choices)}"
             )
+        if choice == "dtype" and value not in harness.DTYPES:
+            raise harness.Problem(f"no dtype {value!r}; there are {', '.join(harness.DTYPES)}")
         with contextlib.suppress(ValueError):
             value = json.loads(value)
         choices[choice] = value

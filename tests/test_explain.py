@@ -269,3 +269,18 @@ def test_from_a_local_model_to_its_verdicts_and_its_eval_results(shared, tmp_pat
     assert {entry.dataset_id for entry in entries} == {"dair-ai/emotion"}
     assert 0.9025 in [entry.value for entry in entries]
     assert all(entry.source_url and "protocol standard" in entry.notes for entry in entries)
+
+
+@pytest.mark.shared
+def test_label_factors_and_a_change_of_type_are_told_apart_by_what_they_cost(shared, tmp_path):
+    """Two orders of the labels are scored from one forward pass; another dtype needs a second one."""
+    model = faulty(shared / "models" / "emotion-tiny", tmp_path / "copy", permute(0, 1, 3))
+    (tmp_path / "copy" / "README.md").unlink()
+    found = explained(
+        tmp_path, model, shared / "emotion", "--seen", "standard", "--faithful", "standard,labels=by index"
+    )
+    assert (found["named"], found["forward_passes"]) == (["label order"], 1)
+    found = explained(
+        tmp_path, model, shared / "emotion", "--seen", "standard,dtype=bfloat16", "--faithful", "standard"
+    )
+    assert ([cause["factor"] for cause in found["causes"]], found["forward_passes"]) == (["dtype"], 2)
