@@ -408,12 +408,13 @@ def plot_causes(ax, explained: list[dict]) -> None:
             if task in points
         },
         {name: CAUSES[i % len(CAUSES)] for i, name in enumerate(names)},
+        below=0.24,
     )
     ax.set_xlabel("points off by cause (%), from explain.py")
     ax.set_title("Where the points went", loc="left", fontsize=13)
 
 
-def stack(ax, rows: dict[str, dict], colours: dict[str, str]) -> None:
+def stack(ax, rows: dict[str, dict], colours: dict[str, str], below: float = 0.14) -> None:
     """Horizontal bars of 100 %, one a row, divided by the names in `colours`; each part says its number."""
     for y, parts in enumerate(reversed(rows.values())):
         total, left = sum(parts.values()) or 1, 0.0
@@ -438,7 +439,7 @@ def stack(ax, rows: dict[str, dict], colours: dict[str, str]) -> None:
     ax.set_xlim(0, 100)
     if rows:
         ax.set_ylim(-0.6, len(rows) - 0.4)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=9, frameon=False, ncols=2)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.4, -below), fontsize=9, frameon=False, ncols=2)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
 
@@ -491,12 +492,14 @@ def plot_discrepancies(ax, found: list[dict], threshold: Decimal) -> None:
 
 
 def draw(path: Path, *plots: tuple) -> None:
-    """Saves one figure as PNG, in one piece: a panel for each (plot, data…), side by side."""
+    """Saves one figure as PNG, in one piece: a panel for each (plot, data…), two in a row."""
     from matplotlib.figure import Figure
 
-    width = SIZE[0] if len(plots) == 1 else 6.5 * len(plots)
-    figure = Figure(figsize=(width, SIZE[1]), dpi=110, layout="constrained")
-    for ax, (plot, *data) in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
+    rows = {1: [[0]], 2: [[0, 1]], 3: [[0, 1], [2, 2]]}[len(plots)]
+    size = (SIZE[0] if len(plots) == 1 else 13, SIZE[1] + 3.2 * (len(rows) - 1))
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    for i, ax in figure.subplot_mosaic(rows, height_ratios=[3, 2][: len(rows)]).items():
+        plot, *data = plots[i]
         plot(ax, *data)
     with atomic(path, "wb") as file:
         figure.savefig(file, format="png")
