@@ -233,7 +233,9 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
 def compare(results: dict, claims: dict, published: dict, threshold: Decimal) -> list[dict]:
     """One series for every pair of source and protocol, with a summary of each of its tasks."""
     found = []
-    for source, protocol in sorted({(r["source"], r["protocol"]) for r in results["rows"] if r["protocol"]}):
+    pairs = {(row["source"], row["protocol"]) for row in results["rows"] if row["protocol"]}
+    none = {row["source"] for row in results["rows"]} - {source for source, _ in pairs}
+    for source, protocol in sorted(pairs | {(source, "none reached") for source in none}):
         series = {"source": source, "protocol": protocol, "tasks": {}}
         chosen = [  # a model that failed before any protocol failed under all of them
             row for row in results["rows"] if row["source"] == source and row["protocol"] in (protocol, None)

@@ -202,6 +202,15 @@ def test_the_threshold_selects():
     assert [summary(rows, claims, threshold=t)["k"] for t in ("2.9", "3", "3.1")] == [1, 0, 0]
 
 
+def test_a_model_that_failed_before_any_protocol_failed_under_each():
+    gone = {**a_row("gone", {}, error="no such model", stage="resolve"), "protocol": None, "split": None}
+    both = [a_row("m", {"AP": 0.3}, protocol=name) for name in ("standard", "scored-2022")]
+    for rows, names in ((both, ["scored-2022", "standard"]), ([], ["none reached"])):
+        found = err.compare({"rows": [gone, *rows], "discrepancies": []}, {}, {}, Decimal(1))
+        assert [one["protocol"] for one in found] == names
+        assert all(one["tasks"]["object-detection"]["left_out"]["failed (resolve)"] == 1 for one in found)
+
+
 # ── Verdicts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 EMOTION = {
