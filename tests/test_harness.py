@@ -216,7 +216,13 @@ def test_saved_predictions_are_scored_again_without_the_model(bench):
 def test_a_run_that_is_killed_leaves_valid_files_and_goes_on_where_it_was(bench, how):
     models = [bench.model("first"), bench.model("second", behave="slow"), bench.model("third")]
     words = bench.command(*models, "--protocol", "scored-2022")
-    run = subprocess.Popen(words, env=bench.env | {"TOY_SLOW": "1"}, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        words,
+        env=bench.env | {"TOY_SLOW": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
+    )
     deadline = time.monotonic() + 120
     while bench.loads() != ["first", "second"]:
         assert time.monotonic() < deadline and run.poll() is None
