@@ -38,6 +38,7 @@ from ptm import ROOT, Help, Problem, atomic, read_json, records, run, shown, wri
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
 FIELDS += ["gated", "disabled", "tags", "model-index", "evalResults"]
 PAGE = 1000  # the most records that the Hub gives at once
+HUB, CENSUS = "https://huggingface.co", 3_117_871  # models on it in October 2026: a first sweep's time left
 ATTEMPTS, BACKOFF, LONGEST, TIMEOUT = 10, 1.0, 60.0, 60.0  # of one request; seconds
 PATIENCE = 3600  # seconds; asked to wait longer, we stop and leave the journal
 SKEW = timedelta(minutes=5)  # between the clocks of the Hub's machines
@@ -456,7 +457,7 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    home = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    home = os.environ.get("HF_ENDPOINT") or HUB
     what = "Brings modelinfo.json up to date with the Hub. The token is HF_TOKEN or that of `hf auth login`."
     parser = argparse.ArgumentParser(description=what, formatter_class=Help)
     add = parser.add_argument
@@ -509,6 +510,8 @@ def main(argv: list[str] | None = None) -> int:
                 stale.unlink(missing_ok=True)  # what a run killed while writing has left
         plan = begin(db, args, mark)
         known = db.execute("SELECT count(*) FROM lines WHERE page = 0").fetchone()[0]
+        if plan["full"] and not args.partial and args.endpoint == HUB:
+            known = max(known, CENSUS)
         total = len(args.ids) or args.limit or (known if plan["full"] else 0) or None
         with tqdm(total=total, unit=" models", smoothing=0.05, dynamic_ncols=True) as bar:
             hub = Hub(args.endpoint, bar)
