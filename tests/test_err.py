@@ -114,6 +114,13 @@ def test_a_file_of_twelve_lines_is_read_back():
         results.twelve_numbers(" Average Precision = 0.3")
 
 
+def test_a_text_that_a_runner_wrote_beside_its_rows_is_not_counted_twice(tmp_path):
+    ours = (ROOT / "reproducibility" / "results" / "COCO" / "hustvl--yolos-tiny.txt").read_text()
+    (tmp_path / "COCO").mkdir()
+    (tmp_path / "COCO" / "m.standard.txt").write_text("# model: m\n# rows: object-detection.json\n" + ours)
+    assert results.gather(tmp_path)["rows"] == []
+
+
 def test_the_table_has_one_line_a_metric_and_one_a_failure():
     rows = [
         a_row("a", {"AP": 0.1, "AP50": 0.2}, intervals={"AP": [0.05, 0.15]}),

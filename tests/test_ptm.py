@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ptm
 from conftest import ROOT
 from ptm import PTM, Problem, as_fraction, dataset_name, metric_name, read_json, records, write_records
 
@@ -81,6 +82,13 @@ def test_rejected_with_reason_and_costs_only_itself(metric, reason):
     found = model([{"type": "f1", "value": 0.8}, metric, {"type": "accuracy", "value": 0.9}])
     assert [r.reason for r in found.rejected] == [reason]
     assert [c.fraction for c in found.claims] == [0.8, 0.9]
+
+
+@pytest.mark.parametrize("dataset", [None, {}, {"type": " "}, "emotion", ["emotion"]])
+def test_a_claim_about_no_data_set_is_rejected(dataset):
+    result = {"dataset": dataset, "metrics": [{"type": "accuracy", "value": 0.9}]}
+    found = PTM.from_record({"id": "m", "model-index": [{"results": [result]}]})
+    assert ([r.reason for r in found.rejected], found.claims) == (["no dataset"], ())
 
 
 @pytest.mark.parametrize(
@@ -323,6 +331,17 @@ def test_a_broken_line_is_reported_with_its_number_and_the_rest_is_read(tmp_path
     reports = []
     assert [record["id"] for record in records(path, reports.append)] == ["a", "c"]
     assert ["line 3" in reports[0], "line 4" in reports[1], len(reports)] == [True, True, 2]
+
+
+def test_line_numbers_hold_far_into_a_file(tmp_path):
+    """Lines are decoded many at once; the broken one keeps its own number."""
+    lines = [json.dumps({"id": f"m{i}", "tags": ["x" * 100]}) for i in range(5000)]
+    lines[4000] = '{"id": "m4000", ,'
+    (tmp_path / "m.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    for decode in (None, ptm._read_fields):
+        reports = []
+        assert sum(1 for _ in records(tmp_path / "m.json", reports.append, decode)) == 4999
+        assert len(reports) == 1 and "line 4002:" in reports[0]  # the bracket is line 1
 
 
 @pytest.mark.parametrize(
