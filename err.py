@@ -16,7 +16,7 @@ from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, VOCABULARY, Help, Problem, atomic, read_json, run, shown, write_json
 
 # The metric that a task's headline compares: top-1 accuracy, accuracy, mAP over IoU 0.50:0.95.
 HEADLINE = {"object-detection": "AP", "image-classification": "accuracy", "sentiment-analysis": "accuracy"}
@@ -26,6 +26,11 @@ SIZES = {
     "emotion": {"train": 16000, "validation": 2000, "test": 2000, "unsplit": 416809},
     "imagenet-1k": {"train": 1281167, "validation": 50000, "test": 100000},
     "coco": {"train": 118287, "validation": 5000, "test": 40670},
+}
+CONFIGS = {  # of the data sets on the Hub, and what cards write for "the usual one"
+    "emotion": {"split", "unsplit", "default", "emotion", "plain_text"},
+    "imagenet-1k": {"default", "imagenet-1k", "imagenet", "plain_text"},
+    "coco": {"default", "2017", "coco", "plain_text"},
 }
 PART = "measured on a part of the data set only"
 SHARES = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
@@ -127,6 +132,10 @@ def judged(claim: dict, row: dict) -> dict:
 
 def under_specified(claim: dict, row: dict) -> str | None:
     """Why a claim on this data set cannot be compared although it is a number; None if it can."""
+    if claim["dataset"] in VOCABULARY["loaders"]:
+        return f"it names a way to load data, {claim['dataset']!r}, and no data set"
+    if claim["config"] and claim["config"] not in CONFIGS.get(row["dataset"], ()):
+        return f"its configuration {claim['config']!r} is none that is known of {row['dataset']}"
     if claim["metric"] is None:
         return "it names no metric"
     if any(f"{claim['metric']}-{average}" in row["metrics"] for average in ("macro", "micro", "weighted")):
@@ -142,7 +151,7 @@ def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
     failed = row.get("error") and (f"failed ({row['stage']})" if row.get("stage") else row["error"])
     examples = row.get("examples") or {}
     part = examples.get("evaluated") and examples["evaluated"] < examples["expected"] and PART
-    here = [claim for claim in claims if claim["dataset"] == row["dataset"]]
+    here = [claim for claim in claims if claim["dataset"] in (row["dataset"], *VOCABULARY["loaders"])]
     for claim in here:
         one = {
             "model": row["model"],

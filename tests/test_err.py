@@ -314,6 +314,22 @@ def test_an_under_specified_claim_says_why(value, metric, measured, why):
     assert (found["verdict"], why in found["why"]) == ("claim under-specified", True)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [({"config": "my-own"}, "configuration 'my-own'"), ({"dataset": "imagefolder"}, "no data set")],
+)
+def test_a_configuration_or_data_set_that_nobody_knows_is_under_specified(change, why):
+    row = {**a_row("m", {"accuracy": 0.9}), **EMOTION}
+    (one,), reason = err.comparisons(row, [{**a_claim(0.9, "accuracy", "emotion"), **change}])
+    assert (one["verdict"], why in one["why"], reason) == (
+        "claim under-specified",
+        True,
+        "claim under-specified",
+    )
+    (known,), _ = err.comparisons(row, [{**a_claim(0.9, "accuracy", "emotion"), "config": "default"}])
+    assert known["verdict"] != "claim under-specified"
+
+
 def test_a_model_that_failed_is_not_runnable():
     row = {**a_row("m", {}, error="no weights", stage="load"), **EMOTION}
     found, reason = err.comparisons(row, [a_claim(0.9, "accuracy", "emotion")])
