@@ -1,5 +1,6 @@
 """What the README shows of the scripts, made by running them (used by cog; see README, "Changing things")."""
 
+import importlib
 import os
 import shlex
 import subprocess
@@ -36,3 +37,16 @@ def helps(*scripts: str) -> None:
         print(f"<details><summary><code>python {script} --help</code></summary>\n")
         shell(f"python {script} --help")
         print("\n</details>\n")
+
+
+def tried() -> None:
+    """Prints a table with a row for each test marked `tried(what, times, outcome)`."""
+    import conftest  # noqa: F401  (puts the project's folders on the path)
+
+    print("| what was tried | times | what happened | test |\n|---|---|---|---|")
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for name, test in vars(importlib.import_module(path.stem)).items():
+            for mark in getattr(test, "pytestmark", []) if callable(test) else []:
+                if mark.name == "tried" and test.__module__ == path.stem:
+                    what, times, outcome = mark.args
+                    print(f"| {what} | {times:,} | {outcome} | `{path.name}`: `{name}` |")
