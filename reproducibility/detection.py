@@ -157,6 +157,7 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
         sorted(range(len(data.examples)), key=size.__getitem__),
         lambda image: images.tensors(image, model, protocol.preprocessing),
         forward,
+        model.net.device,
         batch_size,
         {"labels": "int32", "scores": "float32", "boxes": "float32"},
     )

@@ -193,6 +193,7 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
         range(len(data.examples)),
         lambda image: images.tensors(image, model, protocol.preprocessing),
         forward,
+        model.net.device,
         batch_size,
         {"classes": "int32", "logits": "float32"},
     )

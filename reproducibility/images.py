@@ -129,6 +129,7 @@ def batches(
     order: Iterable[int],
     prepare: Callable,
     forward: Callable,
+    device,
     batch_size: int,
     columns: dict[str, str],
 ) -> Iterator[harness.Batch]:
@@ -138,9 +139,13 @@ def batches(
     behind DETR's a convolution still sees the padding. `read(place)` gives a file's bytes, `prepare(image)`
     tensors of a batch of one, `forward([(tensors, (height, width)), …])` a dict of flat arrays for each, one
     per name in `columns` (name -> Arrow type of its values). Threads read and prepare while the network
-    computes. A turned view's outputs are in columns `turned_<name>`, null for an image stored upright.
+    computes; on a CPU each core takes its share of the `batch_size` images that are computed at once. A
+    turned view's outputs are in columns `turned_<name>`, null for an image stored upright.
     """
-    waiting, found, unread = {}, {}, {}
+    import torch
+
+    workers = min(torch.get_num_threads(), batch_size, 8) if device.type == "cpu" else 1
+    size, waiting, found, unread = batch_size // workers, {}, {}, {}
 
     def work(place: int) -> tuple:
         try:
@@ -150,30 +155,33 @@ def batches(
             return None, f"{type(why).__name__}: {why}"
         return hashlib.sha256(raw).hexdigest(), [(prepare(i), (i.height, i.width)) for i in seen]
 
-    def flush(shape: tuple | None) -> harness.Batch:
-        batch = waiting.pop(shape, [])
-        results = forward([item for *_, item in batch]) if batch else []
+    def filled() -> Iterator[list]:
+        for place, (digest, made) in ahead(work, order, 2 * batch_size):
+            if digest is None:
+                unread[place] = made
+                continue
+            found[place] = (digest, made[0][1], [None] * len(made))
+            for view, item in enumerate(made):
+                shape = tuple((name, tuple(value.shape)) for name, value in item[0].items())
+                waiting.setdefault(shape, []).append((place, view, item))
+                if len(waiting[shape]) >= size:
+                    yield waiting.pop(shape)
+            if sum(map(len, waiting.values())) > 4 * batch_size:  # many sizes: that which waits longest goes
+                yield waiting.pop(next(iter(waiting)))
+        yield from waiting.values()
+
+    def answer(batch: list) -> tuple:
+        return batch, forward([item for *_, item in batch])
+
+    for batch, results in harness.at_once(answer, filled(), device, workers):
         for (place, view, _), result in zip(batch, results, strict=True):
             found[place][2][view] = result
-        whole = [p for p, (_, _, outputs) in found.items() if all(o is not None for o in outputs)]
+        whole = [p for p in {place: None for place, *_ in batch} if all(o is not None for o in found[p][2])]
         rows, missed = [found.pop(place) for place in whole], dict(unread)
         unread.clear()
-        return _batch(whole, rows, missed, columns)
-
-    for place, (digest, made) in ahead(work, order, 2 * batch_size):
-        if digest is None:
-            unread[place] = made
-            continue
-        found[place] = (digest, made[0][1], [None] * len(made))
-        for view, item in enumerate(made):
-            shape = tuple((name, tuple(value.shape)) for name, value in item[0].items())
-            waiting.setdefault(shape, []).append((place, view, item))
-            if len(waiting[shape]) >= batch_size:
-                yield flush(shape)
-        if sum(map(len, waiting.values())) > 4 * batch_size:  # many sizes: the one that waits longest goes
-            yield flush(next(iter(waiting)))
-    while waiting or unread:
-        yield flush(next(iter(waiting), None))
+        yield _batch(whole, rows, missed, columns)
+    if unread:
+        yield _batch([], [], unread, columns)
 
 
 def _batch(places: list[int], rows: list[tuple], unread: dict, columns: dict[str, str]) -> harness.Batch:

@@ -7,6 +7,7 @@ Used through `harness.py`; has no command of its own.
 
 import collections
 import contextlib
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -209,8 +210,8 @@ def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple
             torch.cuda.empty_cache()
 
 
-def at_once(work: Callable, items: Iterable, device) -> Iterator:
-    """`work(item)` for each item, in order; on a CPU several at once, with its threads shared out among them.
+def at_once(work: Callable, items: Iterable, device, most: int = 8) -> Iterator:
+    """`work(item)` for each item, in order; on a CPU up to `most` at once, its threads shared out among them.
 
     One batch a core beats all cores on one batch, above all for small models and on a busy machine, and no
     result depends on how many cores there are.
@@ -220,8 +221,11 @@ def at_once(work: Callable, items: Iterable, device) -> Iterator:
     if device.type != "cpu":
         yield from map(work, items)
         return
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt  # keep what a batch frees: the next one needs it, and page faults
+        mallopt(-3, 1 << 25), mallopt(-1, 1 << 29)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
     threads = torch.get_num_threads()
-    workers = min(threads, 8)
+    workers = min(threads, most)
     torch.set_num_threads(threads // workers)
     try:
         with ThreadPoolExecutor(workers) as pool:
