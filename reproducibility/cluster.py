@@ -214,7 +214,7 @@ def settle(args) -> None:
     if args.gpus_per_model is None:
         args.gpus_per_model = 0 if args.device == "cpu" else min(1, cards)
     if args.cpus_per_model is None:
-        args.cpus_per_model = max(1, int(args.gpus_per_model * cores / cards)) if args.gpus_per_model else 1
+        args.cpus_per_model = max(1, int(args.gpus_per_model * cores / cards)) if cards else 1
     if ":" in args.device or (args.device == "cuda" and not args.gpus_per_model):
         raise Problem(
             f"--device {args.device} on a cluster: Ray shares out the GPUs; --gpus-per-model says how"
