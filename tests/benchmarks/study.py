@@ -1,10 +1,10 @@
 """How long would it take to measure the study's whole list of models again? The plan, on this machine.
 
-The models cannot be had here, so networks of their architectures with random weights stand in: how fast one is
-does not depend on the values. Every architecture answers a few of the shared examples through the task's own
-`predict`; core seconds an example, times the examples of the full data sets, times the models whose names say
-that they are of it. An emotion model whose name does not is taken for a BERT-base. The two DETRs with a dilated
-last stage (dc5) are taken for those without, whose features are a quarter: their share is too low.
+The models cannot be had here, so networks of their architectures with random weights stand in: how fast one
+is does not depend on the values. Every architecture answers a few of the shared examples through the task's
+own `predict`; core seconds an example, times the examples of the full data sets, times the models whose names
+say that they are of it. An emotion model whose name does not say is taken for a BERT-base. The two DETRs with
+a dilated last stage (dc5) are taken for those without, whose features are a quarter: their share is too low.
 
     python tests/benchmarks/study.py [--readme]
 """
@@ -12,6 +12,7 @@ last stage (dc5) are taken for those without, whose features are a quarter: thei
 import argparse
 import importlib
 import json
+import os
 import re
 import sys
 import time
@@ -22,7 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility"), str(Path(__file__).parent)]
-from audit import machine  # noqa: E402
 from harness import subset  # noqa: E402
 
 BERT = {"vocab_size": 30522, "pad_token_id": 0}
@@ -49,7 +49,7 @@ def mit(dims: list[int], depths: list[int]) -> dict:
 
 
 WIDE = [64, 128, 320, 512]
-LATENTS = {"num_latents": 512, "d_latents": 1024, "d_model": 512, "num_blocks": 8}
+LATENTS = {"num_latents": 512, "d_latents": 1024, "d_model": 512, "num_blocks": 8, "image_size": 224}
 LATENTS |= {"num_self_attends_per_block": 6, "num_self_attention_heads": 8, "num_cross_attention_heads": 1}
 ARCHITECTURES = {  # task -> what the names match, first match first -> (model type, its configuration)
     "sentiment-analysis": {
@@ -147,6 +147,7 @@ def main() -> None:
     import transformers
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     rows = json.loads((ROOT / "reproducibility" / "results.json").read_text())["rows"]
     listed = {task: sorted({row["model"] for row in rows if row["task"] == task}) for task in ARCHITECTURES}
     total = Counter()
@@ -165,7 +166,8 @@ def main() -> None:
     for task in ARCHITECTURES:
         n, shards, size, hours = (total[task, word] for word in ("models", "shards", "bytes", "hours"))
         lines.append(f"| {task} | {n} | {shards:,} | {size / 1e9:.1f} GB | {hours:,.0f} |")
-    lines.append(f"\nMeasured on {machine()}, {time.strftime('%Y-%m-%d')}.")
+    name = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[0]
+    lines.append(f"\nMeasured on {os.cpu_count()} cores of an {name}, float32, {time.strftime('%Y-%m-%d')}.")
     print(*lines, sep="\n")
     if args.readme:
         readme, marks = ROOT / "README.md", ("<!-- study plan -->\n", "<!-- /study plan -->")
