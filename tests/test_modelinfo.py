@@ -528,7 +528,7 @@ def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, whe
 
 
 def test_interrupt_and_help(tmp_path):
-    """SIGTERM ends as Ctrl-C does: one line, exit code 130."""
+    """SIGTERM ends as Ctrl-C does: one line; exit code 143."""
     command = [sys.executable, ROOT / "modelinfo.py"]
     assert (
         "--ids-file"
@@ -543,4 +543,4 @@ def test_interrupt_and_help(tmp_path):
             assert asked.wait(30)
             process.terminate()
             said = process.stderr.read()
-    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    assert process.returncode == 143 and "interrupted" in said and "Traceback" not in said
