@@ -41,6 +41,13 @@ class Model:
     revision: str  # commit SHA, or "sha256:" and the hash of the folder's content
     files: tuple[str, ...]  # those that loading may read
     path: str | None  # of a local folder; None for a model on the Hub
+    sizes: tuple[int, ...] = ()  # bytes of each file
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights."""
+        files = zip(self.files, self.sizes, strict=True) if self.sizes else ()
+        return sum(size for name, size in files if WEIGHTS.fullmatch(name) or PICKLED.fullmatch(name))
 
 
 def digest(*parts: object) -> str:
@@ -79,11 +86,22 @@ def resolve(text: str) -> Model:
         folder = Path(text).resolve()
         files = wanted([path.name for path in folder.iterdir() if path.is_file()])
         content = digest([(n, file_digest(folder / n)) for n in files])
-        return Model(name, f"sha256:{content}", files, str(folder))
+        sizes = tuple((folder / n).stat().st_size for n in files)
+        return Model(name, f"sha256:{content}", files, str(folder), sizes)
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(name, revision=revision, timeout=60)
-    return Model(name, info.sha, wanted([s.rfilename for s in info.siblings or []]), None)
+    info = HfApi().model_info(name, revision=revision, timeout=60, files_metadata=True)
+    found = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    files = wanted(list(found))
+    return Model(name, info.sha, files, None, tuple(found[n] for n in files))
+
+
+def to_download(model: Model) -> int:
+    """Bytes of a model's files that are not in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = zip(model.files, model.sizes, strict=True) if not model.path else ()
+    return sum(n for f, n in files if not try_to_load_from_cache(model.name, f, revision=model.revision))
 
 
 def card(model: Model) -> PTM:

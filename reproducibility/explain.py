@@ -169,7 +169,9 @@ class Measured:
             args = argparse.Namespace(**{**vars(self.args), "dtype": dtype, "protocol": None, "split": None})
             passes = harness.plan(task, args, self.model, [], self.load, self.code)
             self.passes |= {part.file for part in passes}
-            for row in harness.measure(task, args, self.model, passes, self.code):
+            jobs = [harness.Job(self.model, passes)]
+            (job,) = harness.spread(task, args, jobs) if args.cluster else jobs
+            for row in harness.measure(task, args, job, self.code):
                 if "error" in row:
                     raise harness.Refused(f"failed at {row['stage']}: {row['error']}")
                 self.rows[row["protocol"]] = row
@@ -433,14 +435,17 @@ def main() -> int:
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
     before = harness.read_json(args.output, dict)["explanations"] if args.output.exists() else []
     kept, failed = {found["model"]: found for found in before}, 0
-    for text in args.models:
-        found = one(text, args, cache)
-        kept[found["model"]] = found
-        harness.write_json(args.output, {"explanations": [kept[name] for name in sorted(kept)]})
-        show(found)
-        failed += "error" in found
-        if args.figures and "error" not in found:
-            draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
+    if args.cluster and args.data:
+        args.data = args.data.resolve()
+    with harness.connected(None, args):
+        for text in args.models:
+            found = one(text, args, cache)
+            kept[found["model"]] = found
+            harness.write_json(args.output, {"explanations": [kept[name] for name in sorted(kept)]})
+            show(found)
+            failed += "error" in found
+            if args.figures and "error" not in found:
+                draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
     return 1 if failed else 0
 
 

@@ -16,12 +16,8 @@ from task import Failure, Pass, Task, versions
 
 HERE = Path(__file__).resolve().parent
 SOURCE = "measured"  # as against the rows of the study
-MEASURING = (
-    "harness.py",
-    "isolated.py",
-    "checkpoint.py",
-    "task.py",
-)  # what a number rests on, beside the script
+# What a number rests on, beside the script.
+MEASURING = ("harness.py", "isolated.py", "shards.py", "checkpoint.py", "task.py")
 
 
 def code_state(task: Task) -> dict:
@@ -55,7 +51,7 @@ def make_row(task: Task, part: Pass, name: str, record: dict, scores: dict, code
         "protocol": name,
         **{k: scores.pop(k) for k in ("metrics", "intervals", "interval_method")},
         "settings": {
-            **{k: record[k] for k in ("dtype", "limit")},
+            **{k: record.get(k) for k in ("dtype", "limit", "weights")},
             **record["ran"],
             "preprocessing": about.pop("preprocessing", None),
             "choices": asdict(protocol),
