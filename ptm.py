@@ -376,7 +376,7 @@ class Problem(Exception):
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a script's `main`: a Problem becomes one line and exit code 2; Ctrl-C (130) and SIGTERM (143) too."""
+    """Runs a script's `main`: one line and exit code 2 for a Problem, 130 for Ctrl-C, 143 for SIGTERM."""
 
     def terminate(number, frame):
         raise KeyboardInterrupt(number)

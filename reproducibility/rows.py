@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint import Model, digest, file_digest
-from ptm import ROOT, Problem, atomic, read_json, shown, write_json
+from ptm import ROOT, Problem, atomic, locked, read_json, shown, write_json
 from task import Failure, Pass, Task, versions
 
 HERE = Path(__file__).resolve().parent
@@ -119,9 +119,11 @@ def add_row(path: Path, task: Task, row: dict) -> None:
             and all(old.get("settings", {}).get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
         )
 
-    rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
-    rows.sort(key=lambda r: [str(r.get(f) or "") for f in ("model", "revision", "split", "protocol", "key")])
-    write_json(path, {"task": task.name, "rows": rows})
+    order = ("model", "revision", "split", "protocol", "key")
+    with locked(path):
+        rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
+        rows.sort(key=lambda r: [str(r.get(f) or "") for f in order])
+        write_json(path, {"task": task.name, "rows": rows})
     if task.text and "error" not in row and row["settings"]["limit"] is None:
         with atomic(path.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
             file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.text(row)}")
