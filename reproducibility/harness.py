@@ -21,7 +21,7 @@ from checkpoint import Model, Refused, card, digest, named, one_line, pretrained
 from cluster import cluster_flags, connected, spread
 from isolated import at_once, run_apart
 from plan import choose, estimate, plan, saved, splits, subset
-from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, Help, Problem, atomic, locked, read_json, run, shown, write_json
 from rows import add_row, code_state, error_row, make_row, read_rows, row_key, safe_name
 from shards import predictions
 from task import CLAIM, Batch, Data, Failure, Job, Task, wilson
@@ -34,6 +34,7 @@ __all__ = [
     "at_once",
     "connected",
     "digest",
+    "locked",
     "predictions",
     "pretrained",
     "spread",
