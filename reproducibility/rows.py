@@ -24,7 +24,12 @@ def code_state(task: Task) -> dict:
     """The project's commit, whether its code differs from it, and a hash of the code that measures."""
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
+            )
+        except OSError:  # a machine without git
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     script = Path(inspect.getsourcefile(task.score))
