@@ -24,10 +24,9 @@ def code_state(task: Task) -> dict:
     """The project's commit, whether its code differs from it, and a hash of the code that measures."""
 
     def git(*words: str) -> str | None:
+        ours = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # not a repository around us
         try:
-            done = subprocess.run(
-                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run([*ours, *words], capture_output=True, text=True, check=False, cwd=ROOT)
         except OSError:  # a machine without git
             return None
         return done.stdout.strip() if done.returncode == 0 else None
