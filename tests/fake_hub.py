@@ -161,8 +161,11 @@ class Handler(BaseHTTPRequestHandler):
                      "path": p.relative_to(folder).as_posix()} for p in below]  # fmt: skip
             return self.answer(200, json.dumps(body).encode())
         if api and words[0] in ("", "revision"):
-            files = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file()]
-            found = {"id": name, "sha": sha, "siblings": [{"rfilename": f} for f in files]}
+            files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+            listed = [
+                {"rfilename": p.relative_to(folder).as_posix(), "size": p.stat().st_size} for p in files
+            ]
+            found = {"id": name, "sha": sha, "siblings": listed}
             return self.answer(200, self.shape(hub.models.get(name, {}) | found, query))
         if name in hub.gated:  # as on the real Hub: its description is public, its files are not
             return self.answer(403, {}, {"X-Error-Code": "GatedRepo"})
