@@ -440,6 +440,8 @@ def main() -> int:
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
     kept(args.output)  # before anything is measured: it may be broken
+    harness.writable("--output", args.output.parent)
+    harness.writable("--predictions", args.predictions)
     failed = 0
     if args.cluster and args.data:
         args.data = args.data.resolve()
