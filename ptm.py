@@ -422,13 +422,27 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
+def _gone(process: str) -> bool:
+    """Whether the process of that number has ended; only POSIX can tell without ending it."""
+    try:
+        return os.name == "posix" and bool(os.kill(int(process), 0))  # None
+    except OSError as why:
+        return isinstance(why, ProcessLookupError)
+
+
 @contextmanager
 def atomic(path: Path, mode: str = "w"):
-    """A file to write that takes `path`'s place only when all of it is on disk."""
+    """A file to write that takes `path`'s place only when all of it is on disk.
+
+    What a run that was killed has left of such a file goes.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if (process := stale.suffixes[-2][1:]).isdecimal() and _gone(process):
+                stale.unlink(missing_ok=True)
         with open(beside, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
             yield file
             file.flush()
@@ -446,7 +460,7 @@ def atomic(path: Path, mode: str = "w"):
 def locked(path: Path):
     """Alone with a file that is read and written anew, so that no other run's change is lost: that run waits.
 
-    The system takes the lock back from a run that is killed. What such a run left half-written goes.
+    The system takes the lock back from a run that is killed.
     """
     import fcntl
 
@@ -455,8 +469,6 @@ def locked(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_name(f".{path.name}.lock"), "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            for stale in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.tmp"):
-                stale.unlink(missing_ok=True)
             yield
     except OSError as why:
         raise Problem(f"cannot lock {shown(path)}: {why.strerror or why}; choose another path") from why
