@@ -5,13 +5,14 @@
 `hub.models` maps id to record and may change while it serves, as the real one does. Each folder is a
 repository at one revision, its `main`. `hub.requests` lists what was asked for, as "GET path". `hub.faults`
 is a list of functions handler -> bool, each used for one request; True means it has answered. `hub.faults_at`
-holds such lists for the requests that end as its keys do. `hub.before(n)` is called before request n.
+holds such lists for the requests that a pattern, its key, is found in. `hub.before(n)` is called before request n.
 """
 
 import base64
 import bisect
 import hashlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -100,7 +101,9 @@ class Handler(BaseHTTPRequestHandler):
             hub.requests.append(asked)
             hub.tokens.add(self.headers.get("authorization"))
             hub.before(len(hub.requests))
-            faults = next((f for end, f in hub.faults_at.items() if f and asked.endswith(end)), hub.faults)
+            faults = next(
+                (f for like, f in hub.faults_at.items() if f and re.search(like, asked)), hub.faults
+            )
             fault = faults.pop(0) if faults else fine
             if hub.quota is not None and fault is fine:
                 if time.monotonic() - hub.renewed >= hub.window:
@@ -252,3 +255,19 @@ def stall(seconds: float):
 def fine(handler):
     """No fault: the request is answered as it should be."""
     return False
+
+
+def half(then=lambda: None):
+    """Sends half of a body, then does `then` and closes."""
+
+    def fault(handler):
+        def send(body: bytes):
+            handler.wfile.write(body[: len(body) // 2])
+            handler.wfile.flush()
+            then()
+            handler.close_connection = True
+
+        handler.send = send
+        return False
+
+    return fault
