@@ -139,8 +139,8 @@ class Worker:
                 return "answered", host, file.read_bytes()
         except Failure as why:
             return "failed", node, why.stage, why.reason, why.crashed
-        except (Refused, OSError) as why:
-            return "failed", node, "load", one_line(why), False
+        except (Refused, OSError) as why:  # OSError: this machine's fault, so another one may do it
+            return "failed", node, "load", one_line(why), isinstance(why, OSError)
 
 
 # ── On the driver ─────────────────────────────────────────────────────────────────────────────────────────
@@ -156,6 +156,8 @@ def connected(task: Task | None, args) -> Iterator[None]:
         yield
         return
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report home
+    if args.cluster == "local":  # Ray's switch for "listen on 127.0.0.1 alone", read when it is imported
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
     except ImportError as why:

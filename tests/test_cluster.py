@@ -317,6 +317,27 @@ def test_explanations_from_a_cluster_are_those_of_a_local_run(shared, tmp_path, 
     assert found[0] == found[1]
 
 
+def test_a_local_cluster_needs_no_setting_up_and_listens_to_this_machine_alone(bench):
+    env = {k: v for k, v in bench.env.items() if not k.startswith("RAY_")}
+    model = bench.model("slow", seconds=1)
+    before, sockets = set(listening()), []
+    run = subprocess.Popen(bench.command(model, "--cluster", "local", *bench.cluster[2:]), env=env,
+                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while run.poll() is None:
+        sockets += set(listening()) - before
+        time.sleep(0.2)
+    assert run.returncode == 0, run.stderr.read()
+    assert bench.rows()[0]["metrics"] == {"accuracy": 0.45}
+    assert sockets and {address for address, _ in sockets} == {"127.0.0.1"}
+
+
+def listening() -> list[tuple[str, str]]:
+    """(address, port) of every TCP socket of this machine that listens."""
+    found = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+    ends = [line.split()[3].rpartition(":")[::2] for line in found.splitlines()]
+    return [(address.removeprefix("[::ffff:").rstrip("]"), port) for address, port in ends]
+
+
 # ── Flags ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
