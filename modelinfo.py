@@ -17,7 +17,6 @@ import json
 import math
 import os
 import re
-import signal
 import sqlite3
 import sys
 import time
@@ -500,7 +499,6 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from tqdm import tqdm
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: one line, a journal to go on from
     read_ignored(args.ignore)  # a file that we could not write back is better known before the sweep
     began = time.monotonic()
     path, mark = (args.output.with_name(args.output.name + end) for end in (".journal", ".since"))

@@ -9,11 +9,13 @@ into a `PTM` with its claims. Every metric of a model card becomes a `Claim` or 
 import argparse
 import collections
 import functools
+import glob
 import gzip
 import json
 import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -374,19 +376,34 @@ class Problem(Exception):
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a script's `main`: a Problem becomes one line and exit code 2, Ctrl-C exit code 130."""
+    """Runs a script's `main`: one line and exit code 2 for a Problem, 130 for Ctrl-C, 143 for SIGTERM."""
+
+    def terminate(number, frame):
+        raise KeyboardInterrupt(number)
+
+    def answer(handler) -> None:
+        for number in heard:
+            signal.signal(number, handler)
+
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    if signal.SIGTERM in heard:
+        signal.signal(signal.SIGTERM, terminate)
+    script, code = Path(sys.argv[0]).name, 0
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()
     except Problem as problem:
-        line = " ".join(str(problem).split())
-        print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        code = 2
+        print(f"{script}: {' '.join(str(problem).split())}", file=sys.stderr)
+    except KeyboardInterrupt as why:
+        answer(signal.SIG_IGN)  # a second one would cut the line off
+        code = 143 if why.args else 130
+        print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
+        code = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    answer(signal.SIG_DFL)  # from here on nothing is lost, and Python would show where it was
+    sys.exit(code)
 
 
 def shown(path: Path) -> str:
@@ -405,13 +422,27 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
+def _gone(process: str) -> bool:
+    """Whether the process of that number has ended; only POSIX can tell without ending it."""
+    try:
+        return os.name == "posix" and bool(os.kill(int(process), 0))  # None
+    except OSError as why:
+        return isinstance(why, ProcessLookupError)
+
+
 @contextmanager
 def atomic(path: Path, mode: str = "w"):
-    """A file to write that takes `path`'s place only when all of it is on disk."""
+    """A file to write that takes `path`'s place only when all of it is on disk.
+
+    What a run that was killed has left of such a file goes.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if (process := stale.suffixes[-2][1:]).isdecimal() and _gone(process):
+                stale.unlink(missing_ok=True)
         with open(beside, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
             yield file
             file.flush()
@@ -423,6 +454,24 @@ def atomic(path: Path, mode: str = "w"):
         ) from why
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path):
+    """Alone with a file that is read and written anew, so that no other run's change is lost: that run waits.
+
+    The system takes the lock back from a run that is killed.
+    """
+    import fcntl
+
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path.with_name(f".{path.name}.lock"), "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as why:
+        raise Problem(f"cannot lock {shown(path)}: {why.strerror or why}; choose another path") from why
 
 
 def write_json(path: Path, value: object) -> None:

@@ -8,6 +8,9 @@ import hashlib
 import json
 import os
 import re
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ BESIDE = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
+WAITS = (1, 4, 16)  # seconds between attempts at a Hub in trouble that does not say how long to wait
+LONGEST = 600  # seconds that we wait because it says so
 KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
@@ -79,6 +84,29 @@ def named(text: str) -> tuple[str, str | None]:
     return name if name.startswith("../") else f"./{name}", None  # never mistaken for a Hub id
 
 
+def patient(ask: Callable, *words, **options):
+    """What the Hub answers. A used-up quota is waited for as it says, a fault of the network for a while."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    for wait in WAITS:
+        try:
+            return ask(*words, **options)
+        except HfHubHTTPError as why:
+            code, quota = why.response.status_code, parse_ratelimit_headers(why.response.headers)
+            if quota and not quota.remaining:
+                wait = quota.reset_in_seconds + 1
+            if (code != 429 and code < 500) or wait > LONGEST:
+                raise
+            reason = f"answers {code}"
+        except httpx2.TransportError as why:
+            reason = f"does not answer ({type(why).__name__})"
+        print(f"the Hub {reason}: waiting {wait} s", file=sys.stderr)
+        time.sleep(wait)
+    return ask(*words, **options)
+
+
 def resolve(text: str) -> Model:
     """A Hub id, `id@revision` or local folder as a Model of known revision. Raises Refused or a Hub error."""
     name, revision = named(text)
@@ -90,7 +118,7 @@ def resolve(text: str) -> Model:
         return Model(name, f"sha256:{content}", files, str(folder), sizes)
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(name, revision=revision, timeout=60, files_metadata=True)
+    info = patient(HfApi().model_info, name, revision=revision, timeout=60, files_metadata=True)
     found = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     files = wanted(list(found))
     return Model(name, info.sha, files, None, tuple(found[n] for n in files))
@@ -113,7 +141,7 @@ def card(model: Model) -> PTM:
     if "README.md" not in model.files:
         return PTM.from_record({"id": model.name})
     path = Path(model.path, "README.md") if model.path else None
-    path = path or hf_hub_download(model.name, "README.md", revision=model.revision)
+    path = path or patient(hf_hub_download, model.name, "README.md", revision=model.revision)
     try:
         return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
     except (ValueError, yaml.YAMLError):  # the Hub reads no claim in such a card either
@@ -144,10 +172,10 @@ def download(model: Model, say) -> Path:
             return super().update(n)
 
     for name in model.files:  # the configuration comes first, the weights last
-        path = Path(hf_hub_download(model.name, name, revision=model.revision, tqdm_class=Heard))
+        path = patient(hf_hub_download, model.name, name, revision=model.revision, tqdm_class=Heard)
         if name == "config.json":
-            refuse_remote_code(path.parent)
-    return path.parent
+            refuse_remote_code(Path(path).parent)
+    return Path(path).parent
 
 
 def refuse_remote_code(folder: Path) -> None:

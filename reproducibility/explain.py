@@ -395,6 +395,12 @@ def one(text: str, args, cache: Callable) -> dict:
         return about | {"error": harness.one_line(why)}
 
 
+def kept(path: Path) -> dict[str, dict]:
+    """Model -> explanation, from an earlier run or one beside this."""
+    before = harness.read_json(path, dict)["explanations"] if path.exists() else []
+    return {found["model"]: found for found in before}
+
+
 def show(found: dict) -> None:
     if "error" in found:
         print(f"{found['model']}  failed: {found['error']}", file=sys.stderr)
@@ -433,15 +439,18 @@ def main() -> int:
     )
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
-    before = harness.read_json(args.output, dict)["explanations"] if args.output.exists() else []
-    kept, failed = {found["model"]: found for found in before}, 0
+    kept(args.output)  # before anything is measured: it may be broken
+    harness.writable("--output", args.output.parent)
+    harness.writable("--predictions", args.predictions)
+    failed = 0
     if args.cluster and args.data:
         args.data = args.data.resolve()
     with harness.connected(None, args):
         for text in args.models:
             found = one(text, args, cache)
-            kept[found["model"]] = found
-            harness.write_json(args.output, {"explanations": [kept[name] for name in sorted(kept)]})
+            with harness.locked(args.output):
+                every = kept(args.output) | {found["model"]: found}
+                harness.write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
             show(found)
             failed += "error" in found
             if args.figures and "error" not in found:

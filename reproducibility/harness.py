@@ -11,6 +11,7 @@ import argparse
 import functools
 import re
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from checkpoint import Model, Refused, card, digest, named, one_line, pretrained
 from cluster import cluster_flags, connected, spread
 from isolated import at_once, run_apart
 from plan import choose, estimate, plan, saved, splits, subset
-from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM, ROOT, Help, Problem, atomic, locked, read_json, run, shown, write_json
 from rows import add_row, code_state, error_row, make_row, read_rows, row_key, safe_name
 from shards import predictions
 from task import CLAIM, Batch, Data, Failure, Job, Task, wilson
@@ -34,9 +35,11 @@ __all__ = [
     "at_once",
     "connected",
     "digest",
+    "locked",
     "predictions",
     "pretrained",
     "spread",
+    "writable",
 ]
 __all__ += ["atomic", "read_json", "refuse_remote_code", "safe_name", "subset", "wilson", "write_json"]
 HERE = ROOT / "reproducibility"
@@ -147,6 +150,16 @@ def prepare(task: Task, args, text: str, known: PTM | None, load: Callable, code
     return Job(model, [part for part in passes if part.protocols])
 
 
+def writable(flag: str, folder: Path) -> None:
+    """Raises Problem for a folder that cannot be written to, rather than after a model's forward passes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as why:
+        raise Problem(f"cannot write to {shown(folder)}: {why.strerror}; choose another with {flag}") from why
+
+
 def check(task: Task, args, load: Callable) -> None:
     """Raises Problem for a device, data or a split that are not there, before any model is loaded."""
     if args.data and not args.data.is_dir():
@@ -169,6 +182,9 @@ def check(task: Task, args, load: Callable) -> None:
         if protocol.split != CLAIM or args.split:
             for split in splits(task, protocol, args.split, []):
                 load(split)
+    if not args.plan:
+        writable("--results", args.results.parent)
+        writable("--predictions", args.predictions / task.folder)
 
 
 def show(row: dict) -> None:

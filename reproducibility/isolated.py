@@ -39,7 +39,15 @@ class Room:
         self.timeout, self.stage = timeout, "start"
         self.connection, theirs = context.Pipe()
         self.child = context.Process(target=_work, args=(theirs, task, model, options))
-        self.child.start()
+        signals = {
+            signal.SIGINT,
+            signal.SIGTERM,
+        }  # of a terminal or a batch system: for us, who end the child
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            self.child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def ask(self, *words) -> Iterator[tuple]:

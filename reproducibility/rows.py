@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint import Model, digest, file_digest
-from ptm import ROOT, Problem, atomic, read_json, shown, write_json
+from ptm import ROOT, Problem, atomic, locked, read_json, shown, write_json
 from task import Failure, Pass, Task, versions
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +24,11 @@ def code_state(task: Task) -> dict:
     """The project's commit, whether its code differs from it, and a hash of the code that measures."""
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        ours = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # not a repository around us
+        try:
+            done = subprocess.run([*ours, *words], capture_output=True, text=True, check=False, cwd=ROOT)
+        except OSError:  # a machine without git
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     script = Path(inspect.getsourcefile(task.score))
@@ -119,9 +123,11 @@ def add_row(path: Path, task: Task, row: dict) -> None:
             and all(old.get("settings", {}).get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
         )
 
-    rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
-    rows.sort(key=lambda r: [str(r.get(f) or "") for f in ("model", "revision", "split", "protocol", "key")])
-    write_json(path, {"task": task.name, "rows": rows})
+    order = ("model", "revision", "split", "protocol", "key")
+    with locked(path):
+        rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
+        rows.sort(key=lambda r: [str(r.get(f) or "") for f in order])
+        write_json(path, {"task": task.name, "rows": rows})
     if task.text and "error" not in row and row["settings"]["limit"] is None:
         with atomic(path.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
             file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.text(row)}")
