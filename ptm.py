@@ -130,8 +130,9 @@ class Rejected:
         return self.reason.split(":")[0]
 
 
-_NUMBER = re.compile(
-    r"\(?([+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d{1,3})?)\s*(%?)\s*(?:\(?\s*(?:±|\+/-|\+-)\s*([\d.,]*\d)\s*(%?)\s*\)?)?\)?"
+_NUMBER = re.compile(  # possessive, so that no text of any length takes more than one try
+    r"\(?([+-]?(?=[.,]*+\d)[\d.,]++(?:[eE][+-]?\d{1,3})?)\s*+(%?)\s*+"
+    r"(?:\(?\s*+(?:±|\+/-|\+-)\s*+([\d.,]*\d)\s*+(%?)\s*+\)?)?\)?"
 )
 
 
