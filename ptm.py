@@ -376,10 +376,11 @@ class Problem(Exception):
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`: a Problem becomes one line and exit code 2, Ctrl-C exit code 130."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
     try:
         sys.exit(main())
     except Problem as problem:
-        line = " ".join(str(problem).split())
+        line = "".join(c for c in " ".join(str(problem).split()) if c.isprintable())  # moves no cursor
         print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -413,7 +414,8 @@ def atomic(path: Path, mode: str = "w"):
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
+        text = {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}  # as `run` does
+        with open(beside, mode, **({} if "b" in mode else text)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -428,22 +430,31 @@ def atomic(path: Path, mode: str = "w"):
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON indented, keys sorted, without NaN, in one piece."""
-    with atomic(path) as file:
-        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
-        file.write("\n")
+    try:
+        with atomic(path) as file:
+            json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
+            file.write("\n")
+    except (ValueError, RecursionError) as why:
+        raise Problem(f"cannot write {shown(path)}: {why}") from why
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def read_json(path: Path, kind: type, what: str = "") -> object:
     """The value in a JSON file, of `kind` dict or list; a Problem names a file that holds no such thing."""
     try:
-        value = json.loads(Path(path).read_bytes())
+        value = json.loads(Path(path).read_bytes(), parse_float=_finite, parse_constant=_finite)
     except OSError as why:
         raise Problem(f"cannot read {shown(path)}: {why.strerror or why}. {what}") from why
     except (ValueError, RecursionError) as why:
         raise Problem(f"{shown(path)} is not whole JSON ({why}). {what}") from why
     if not isinstance(value, kind):
-        words = {dict: "an object", list: "an array"}
-        raise Problem(f"{shown(path)} must hold {words[kind]}, not {type(value).__name__}. {what}")
+        words = {dict: "an object", list: "an array"}.get(kind, "an object or an array")
+        raise Problem(f"{shown(path)} must hold {words}, not {type(value).__name__}. {what}")
     return value
 
 
