@@ -3,14 +3,17 @@
 Inputs that hypothesis draws are the same in every run.
 """
 
+import itertools
 import json
 import signal
 import sys
+import types
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import modelinfo
 import ptm
 
 FEW, MANY = 100, 1000  # inputs that hypothesis draws: from a fixed seed
@@ -134,3 +137,168 @@ LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", 
 def test_a_long_value_is_no_number(value):
     with pytest.raises(ValueError, match="not a number"):
         ptm.read_value(value, "accuracy")
+
+
+# ── The Hub ───────────────────────────────────────────────────────────────────────────────────────────────
+
+HUB = "http://hub.test"
+URLS = [
+    "http://evil.test/",
+    f"{HUB}:99999/",
+    "http://[::1/",
+    f"{HUB}@evil.test/",
+    "//evil.test",
+    "",
+    f"{HUB}/\0",
+    "é",
+]
+DATES = [
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 2020 00:00:00 +99999999999999",
+    "9" * 400,
+    "9" * 5000,
+]
+DATES += [
+    "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+    "Mon, 01 Jan 2020 99999999999999999999:00:00 GMT",
+    "-1",
+    "nan",
+]
+LIMITS = [f'"api";r=0;t={"9" * 400}', f'"api";r={"9" * 5000};t=1', '"api";r=0;t=-5', '"api";r=x', "r=0;t=1"]
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Date": st.sampled_from(DATES),
+        "Retry-After": st.sampled_from(DATES),
+        "RateLimit": st.sampled_from(LIMITS),
+        "Link": st.sampled_from(URLS).map(lambda url: f'<{url}>; rel="next"') | st.just("<;;=>, x; rel=next"),
+        "Location": st.sampled_from(URLS),
+        "X-Error-Code": st.sampled_from(["RepoNotFound", "GatedRepo", "", "é"]),
+        "X-Error-Message": st.sampled_from(["Access to this resource is disabled.", "\x1b[2J\n", "é" * 300]),
+        "X-HF-Warning": st.sampled_from([";", "a;b", "é"]),
+        "Content-Encoding": st.sampled_from(["gzip", "deflate", "br", "zstd", "x"]),
+        "Content-Type": st.sampled_from(["text/html", "application/json", "x/y; charset=\0"]),
+    },
+)
+BODIES = JUNK.map(lambda value: json.dumps(value).encode()) | st.sampled_from(
+    [
+        b"",
+        b"[",
+        b"\xff\xfe",
+        b"[" * 10**4,
+        b"[" * 2000 + rb"\"" * 10**4,
+        b'{"error": [5]}',
+        b'{"errors": 5}',
+        b"nan",
+    ]
+)
+CODES = st.sampled_from([200, 200, 200, 204, 302, 304, 400, 401, 403, 404, 418, 429, 451, 500, 503, 599, 999])
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Lets a function request -> response stand for the network, and a clock that waits no time for time."""
+    import httpx2
+    import huggingface_hub.utils
+
+    clock, found = itertools.count(), {}
+    sleep = lambda seconds: [next(clock) for _ in range(int(seconds) + 1)]  # noqa: E731
+    time = types.SimpleNamespace(monotonic=lambda: next(clock), sleep=sleep, time=lambda: 1.8e9)
+    monkeypatch.setattr(modelinfo, "time", time)
+    monkeypatch.setattr(modelinfo, "ATTEMPTS", 3)
+    transport = httpx2.MockTransport(lambda request: found["answer"](request))
+    client = httpx2.Client(transport=transport, follow_redirects=True)
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: client)
+    return lambda answer: found.update(answer=answer)
+
+
+@pytest.mark.tried("any status, headers and body from a Hub", MANY, "read, refused or given up, in one line")
+@many
+@given(CODES, HEADERS, BODIES, st.sampled_from([list, dict]))
+def test_an_answer_of_any_kind(answers, code, headers, body, kind):
+    import httpx2
+    from tqdm import tqdm
+
+    headers = {name: value.encode("latin-1", "replace") for name, value in headers.items()}
+    answers(lambda request: httpx2.Response(code, headers=headers, content=body))
+    hub = modelinfo.Hub(HUB, tqdm(disable=True))
+    try:
+        value, following, _ = hub.get(f"{HUB}/api/models/a/b?x=1", kind)
+    except (ptm.Problem, modelinfo.Refused) as why:
+        assert str(why)
+        return
+    assert isinstance(value, kind) and (not following or following.startswith(f"{HUB}/"))
+
+
+RECORD = {
+    "id": "a/b",
+    "sha": "x",
+    "tags": ["license:mit", "dataset:emotion"],
+    "lastModified": "2026-01-01T00:00:00.000Z",
+    "createdAt": "2022-03-02T23:29:04.000Z",
+    "downloads": 5,
+    "gated": False,
+    "model-index": [
+        {
+            "name": "m",
+            "results": [
+                {
+                    "task": {"type": "text-classification"},
+                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
+                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
+                }
+            ],
+        }
+    ],
+    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
+}
+
+
+def strict(path) -> object:
+    """The value in a file of strict JSON."""
+
+    def constant(text: str):
+        raise AssertionError(text)
+
+    value = json.loads(path.read_bytes(), parse_constant=constant)
+    assert all(abs(number) < float("inf") for number in numbers(value))
+    return value
+
+
+def numbers(value: object) -> list[float]:
+    """Every number in nested JSON."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if type(value) in (int, float) else [n for one in inner for n in numbers(one)]
+
+
+@pytest.mark.tried(
+    "a page of the Hub with any JSON for records", FEW, "strict JSON; no model but the odd one lost"
+)
+@few
+@given(st.data())
+def test_a_page_of_any_records(answers, tmp_path, capsys, data):
+    import httpx2
+
+    odd = [data.draw(JUNK) if data.draw(st.booleans()) else changed(data.draw, RECORD) for _ in range(4)]
+    odd += [RECORD | {"id": data.draw(WORDS)}]
+    page, date = json.dumps([*odd, RECORD | {"id": "good/one"}]).encode(), data.draw(st.sampled_from(DATES))
+    answers(lambda request: httpx2.Response(200, content=page, headers={"Date": date}))
+    output, ignore = tmp_path / "m.json", tmp_path / "i.json"
+    for path in (output, ignore):
+        path.unlink(missing_ok=True)
+    words = ["--full", "--endpoint", HUB, "--output", str(output), "--ignore", str(ignore)]
+    assert modelinfo.main(words) == 0
+    found = {record["id"]: record for record in strict(output)}
+    strict(ignore)
+    assert found["good/one"] == RECORD | {"id": "good/one"}
+    assert not any(c in name for name in found for c in "\0\x1b\ud800$\\") and "../x" not in found
+    models = list(ptm.PTM.load(output))
+    assert [model.id for model in models] == sorted(found)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.tried("an endless text below endless brackets", 3, "read in one try, no hang")
+@pytest.mark.parametrize("end", [b"", b"\\", b'"'])
+def test_a_text_without_end_is_no_hang(end):
+    with pytest.raises(ValueError, match=r"JSON|Expecting|Invalid"):
+        modelinfo.decode(b"[" * 2000 + rb"\"" * 10**6 + end)
