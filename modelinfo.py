@@ -46,7 +46,9 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # A long number in a text whose digits are made 0 and whose signs before numbers are made :
 SHAPE, LONG = bytes.maketrans(b"0123456789:,[- \t\r\n", b"0000000000::::::::"), b":" + b"0" * 19
 DEEP = 250  # levels of nesting that orjson writes; json.load gives up at about a thousand
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+TOKEN = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{}]', re.DOTALL
+)  # a text without end is one, too
 OURS = "Hub: "  # begins the reasons in ignore.json that this script gives and takes back
 
 
@@ -175,7 +177,9 @@ class Hub:
                 self.why = f"{type(error).__name__}: {error}"
             except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # redirects in a circle, offline
                 raise Problem(f"cannot ask {self.endpoint}: {error}") from None
-            except (ValueError, RecursionError) as error:
+            except Problem:
+                raise
+            except Exception as error:  # what libraries make of a stranger's page, header or error message
                 self.why = f"not the JSON that was asked for ({str(error)[:80]})"
             if not stated:
                 self.ready = time.monotonic() + min(BACKOFF * 2**attempt, LONGEST)
@@ -208,7 +212,7 @@ class Hub:
         if failed and not stated and after.isdecimal():
             stated = float(after)
         elif failed and not stated and after:
-            with suppress(ValueError, TypeError):  # neither seconds nor a date
+            with suppress(ValueError, TypeError, OverflowError):  # neither seconds nor a date
                 stated = (parsedate_to_datetime(after) - self._date(response)).total_seconds()
         if stated > PATIENCE:
             raise Problem(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
@@ -242,7 +246,7 @@ class Hub:
     def _date(response) -> datetime:
         try:
             return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return datetime.now(UTC)
 
 

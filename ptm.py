@@ -132,8 +132,9 @@ class Rejected:
         return self.reason.split(":")[0]
 
 
-_NUMBER = re.compile(
-    r"\(?([+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d{1,3})?)\s*(%?)\s*(?:\(?\s*(?:±|\+/-|\+-)\s*([\d.,]*\d)\s*(%?)\s*\)?)?\)?"
+_NUMBER = re.compile(  # possessive, so that no text of any length takes more than one try
+    r"\(?([+-]?(?=[.,]*+\d)[\d.,]++(?:[eE][+-]?\d{1,3})?)\s*+(%?)\s*+"
+    r"(?:\(?\s*+(?:±|\+/-|\+-)\s*+([\d.,]*\d)\s*+(%?)\s*+\)?)?\)?"
 )
 
 
@@ -389,12 +390,14 @@ def run(main: Callable[[], int | None]) -> None:
     if signal.SIGTERM in heard:
         signal.signal(signal.SIGTERM, terminate)
     script, code = Path(sys.argv[0]).name, 0
+    sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
     try:
         code = main()
         sys.stdout.flush()
     except Problem as problem:
         code = 2
-        print(f"{script}: {' '.join(str(problem).split())}", file=sys.stderr)
+        line = "".join(c for c in " ".join(str(problem).split()) if c.isprintable())  # moves no cursor
+        print(f"{script}: {line}", file=sys.stderr)
     except KeyboardInterrupt as why:
         answer(signal.SIG_IGN)  # a second one would cut the line off
         code = 143 if why.args else 130
@@ -443,7 +446,8 @@ def atomic(path: Path, mode: str = "w"):
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             if (process := stale.suffixes[-2][1:]).isdecimal() and _gone(process):
                 stale.unlink(missing_ok=True)
-        with open(beside, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
+        text = {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}  # as `run` does
+        with open(beside, mode, **({} if "b" in mode else text)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -476,22 +480,31 @@ def locked(path: Path):
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON indented, keys sorted, without NaN, in one piece."""
-    with atomic(path) as file:
-        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
-        file.write("\n")
+    try:
+        with atomic(path) as file:
+            json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
+            file.write("\n")
+    except (ValueError, RecursionError) as why:
+        raise Problem(f"cannot write {shown(path)}: {why}") from why
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def read_json(path: Path, kind: type, what: str = "") -> object:
     """The value in a JSON file, of `kind` dict or list; a Problem names a file that holds no such thing."""
     try:
-        value = json.loads(Path(path).read_bytes())
+        value = json.loads(Path(path).read_bytes(), parse_float=_finite, parse_constant=_finite)
     except OSError as why:
         raise Problem(f"cannot read {shown(path)}: {why.strerror or why}. {what}") from why
     except (ValueError, RecursionError) as why:
         raise Problem(f"{shown(path)} is not whole JSON ({why}). {what}") from why
     if not isinstance(value, kind):
-        words = {dict: "an object", list: "an array"}
-        raise Problem(f"{shown(path)} must hold {words[kind]}, not {type(value).__name__}. {what}")
+        words = {dict: "an object", list: "an array"}.get(kind, "an object or an array")
+        raise Problem(f"{shown(path)} must hold {words}, not {type(value).__name__}. {what}")
     return value
 
 

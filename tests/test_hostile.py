@@ -1,0 +1,304 @@
+"""What do strangers' cards, pages, files, images, texts and weights cost? Themselves, and nothing else.
+
+Inputs that hypothesis draws are the same in every run.
+"""
+
+import itertools
+import json
+import signal
+import sys
+import types
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import modelinfo
+import ptm
+
+FEW, MANY = 100, 1000  # inputs that hypothesis draws: from a fixed seed
+HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+few = settings(max_examples=FEW, derandomize=True, database=None, deadline=None, suppress_health_check=HEALTH)
+many = settings(few, max_examples=MANY)
+# Any JSON, and what Python's reader takes for it: NaN, infinity, any integer, lone surrogates.
+WORDS = st.text(st.characters(), max_size=12) | st.sampled_from(
+    ["", "\0", "\ud800", "\x1b[2J", "$\\bad$", "../x"]
+)
+NUMBERS = st.integers() | st.floats() | st.sampled_from([-1, 10**30, -(10**400), 1e308])
+JUNK = st.recursive(
+    st.none() | st.booleans() | NUMBERS | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """Ends a test that hangs: nothing here takes more than a few seconds."""
+
+    def end(*_):
+        raise TimeoutError("a hang")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs a script's `main` as a user does: (exit code, stdout, stderr). One line where it is 2."""
+
+    def go(main, *words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            ptm.run(main)
+        out, said = capsys.readouterr()
+        code = end.value.code or 0
+        assert code in (0, 1, 2)
+        assert code != 2 or said.count("\n") == 1, said
+        assert "Traceback" not in said
+        return code, out, said
+
+    return go
+
+
+def changed(draw, value: object) -> object:
+    """A copy of some JSON in which one to three places hold something else, or are gone."""
+    value = json.loads(json.dumps(value))
+    for _ in range(draw(st.integers(1, 3))):
+        node = value
+        while node:
+            key = draw(st.sampled_from(list(node) if isinstance(node, dict) else range(len(node))))
+            if not isinstance(node[key], (dict, list)) or not node[key] or draw(st.booleans()):
+                break
+            node = node[key]
+        else:
+            break
+        if draw(st.integers(0, 4)) == 0:
+            del node[key]
+        else:
+            node[key] = draw(JUNK)
+    return value
+
+
+# ── What all scripts share ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.tried("a message with any text of a stranger's", FEW, "one printable line, exit code 2")
+@few
+@given(WORDS)
+def test_a_message_is_one_printable_line(call, text):
+    def main():
+        print(text)
+        raise ptm.Problem(f"bad {text}\n, do this")
+
+    code, _, said = call(main)
+    assert code == 2 and said.startswith("script: bad ") and said[:-1].isprintable()
+
+
+@pytest.mark.tried("NaN, infinity or endless nesting in a file of ours", 7, "the file is named, exit code 2")
+@pytest.mark.parametrize(
+    "text", ["[NaN]", "[Infinity]", "[-1e999]", "[" * 10**5, "[" + "9" * 5000 + "]", "\ud800", ""]
+)
+def test_what_is_no_json_is_not_read(tmp_path, text):
+    (tmp_path / "x.json").write_text(text, errors="surrogatepass")
+    with pytest.raises(ptm.Problem, match=r"x\.json is not whole JSON"):
+        ptm.read_json(tmp_path / "x.json", list)
+    with pytest.raises(ptm.Problem, match="must hold an object or an array"):
+        (tmp_path / "x.json").write_text("5")
+        ptm.read_json(tmp_path / "x.json", dict | list)
+
+
+@pytest.mark.tried("a value that no JSON can hold, on its way into a file", 3, "the old file stays whole")
+def test_what_is_no_json_is_not_written(tmp_path):
+    deep = []
+    for _ in range(10_000):
+        deep = [deep]
+    ptm.write_json(tmp_path / "x.json", {"a": 1})
+    for value in (float("nan"), float("inf"), deep):
+        with pytest.raises(ptm.Problem, match=r"cannot write .*x\.json"):
+            ptm.write_json(tmp_path / "x.json", [value])
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1} and len(list(tmp_path.iterdir())) == 1
+    with ptm.atomic(tmp_path / "x.csv") as file:
+        file.write("a\ud800b")
+    assert (tmp_path / "x.csv").read_bytes() == b"a\\ud800b"
+
+
+# ── Cards ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", "1" + "." * 10**6, "," * 10**6]
+
+
+@pytest.mark.tried("a stated value of a million characters", len(LONG), "rejected at once, no hang")
+@pytest.mark.parametrize("value", LONG, ids=range(len(LONG)))
+def test_a_long_value_is_no_number(value):
+    with pytest.raises(ValueError, match="not a number"):
+        ptm.read_value(value, "accuracy")
+
+
+# ── The Hub ───────────────────────────────────────────────────────────────────────────────────────────────
+
+HUB = "http://hub.test"
+URLS = [
+    "http://evil.test/",
+    f"{HUB}:99999/",
+    "http://[::1/",
+    f"{HUB}@evil.test/",
+    "//evil.test",
+    "",
+    f"{HUB}/\0",
+    "é",
+]
+DATES = [
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 2020 00:00:00 +99999999999999",
+    "9" * 400,
+    "9" * 5000,
+]
+DATES += [
+    "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+    "Mon, 01 Jan 2020 99999999999999999999:00:00 GMT",
+    "-1",
+    "nan",
+]
+LIMITS = [f'"api";r=0;t={"9" * 400}', f'"api";r={"9" * 5000};t=1', '"api";r=0;t=-5', '"api";r=x', "r=0;t=1"]
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Date": st.sampled_from(DATES),
+        "Retry-After": st.sampled_from(DATES),
+        "RateLimit": st.sampled_from(LIMITS),
+        "Link": st.sampled_from(URLS).map(lambda url: f'<{url}>; rel="next"') | st.just("<;;=>, x; rel=next"),
+        "Location": st.sampled_from(URLS),
+        "X-Error-Code": st.sampled_from(["RepoNotFound", "GatedRepo", "", "é"]),
+        "X-Error-Message": st.sampled_from(["Access to this resource is disabled.", "\x1b[2J\n", "é" * 300]),
+        "X-HF-Warning": st.sampled_from([";", "a;b", "é"]),
+        "Content-Encoding": st.sampled_from(["gzip", "deflate", "br", "zstd", "x"]),
+        "Content-Type": st.sampled_from(["text/html", "application/json", "x/y; charset=\0"]),
+    },
+)
+BODIES = JUNK.map(lambda value: json.dumps(value).encode()) | st.sampled_from(
+    [
+        b"",
+        b"[",
+        b"\xff\xfe",
+        b"[" * 10**4,
+        b"[" * 2000 + rb"\"" * 10**4,
+        b'{"error": [5]}',
+        b'{"errors": 5}',
+        b"nan",
+    ]
+)
+CODES = st.sampled_from([200, 200, 200, 204, 302, 304, 400, 401, 403, 404, 418, 429, 451, 500, 503, 599, 999])
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Lets a function request -> response stand for the network, and a clock that waits no time for time."""
+    import httpx2
+    import huggingface_hub.utils
+
+    clock, found = itertools.count(), {}
+    sleep = lambda seconds: [next(clock) for _ in range(int(seconds) + 1)]  # noqa: E731
+    time = types.SimpleNamespace(monotonic=lambda: next(clock), sleep=sleep, time=lambda: 1.8e9)
+    monkeypatch.setattr(modelinfo, "time", time)
+    monkeypatch.setattr(modelinfo, "ATTEMPTS", 3)
+    transport = httpx2.MockTransport(lambda request: found["answer"](request))
+    client = httpx2.Client(transport=transport, follow_redirects=True)
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: client)
+    return lambda answer: found.update(answer=answer)
+
+
+@pytest.mark.tried("any status, headers and body from a Hub", MANY, "read, refused or given up, in one line")
+@many
+@given(CODES, HEADERS, BODIES, st.sampled_from([list, dict]))
+def test_an_answer_of_any_kind(answers, code, headers, body, kind):
+    import httpx2
+    from tqdm import tqdm
+
+    headers = {name: value.encode("latin-1", "replace") for name, value in headers.items()}
+    answers(lambda request: httpx2.Response(code, headers=headers, content=body))
+    hub = modelinfo.Hub(HUB, tqdm(disable=True))
+    try:
+        value, following, _ = hub.get(f"{HUB}/api/models/a/b?x=1", kind)
+    except (ptm.Problem, modelinfo.Refused) as why:
+        assert str(why)
+        return
+    assert isinstance(value, kind) and (not following or following.startswith(f"{HUB}/"))
+
+
+RECORD = {
+    "id": "a/b",
+    "sha": "x",
+    "tags": ["license:mit", "dataset:emotion"],
+    "lastModified": "2026-01-01T00:00:00.000Z",
+    "createdAt": "2022-03-02T23:29:04.000Z",
+    "downloads": 5,
+    "gated": False,
+    "model-index": [
+        {
+            "name": "m",
+            "results": [
+                {
+                    "task": {"type": "text-classification"},
+                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
+                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
+                }
+            ],
+        }
+    ],
+    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
+}
+
+
+def strict(path) -> object:
+    """The value in a file of strict JSON."""
+
+    def constant(text: str):
+        raise AssertionError(text)
+
+    value = json.loads(path.read_bytes(), parse_constant=constant)
+    assert all(abs(number) < float("inf") for number in numbers(value))
+    return value
+
+
+def numbers(value: object) -> list[float]:
+    """Every number in nested JSON."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if type(value) in (int, float) else [n for one in inner for n in numbers(one)]
+
+
+@pytest.mark.tried(
+    "a page of the Hub with any JSON for records", FEW, "strict JSON; no model but the odd one lost"
+)
+@few
+@given(st.data())
+def test_a_page_of_any_records(answers, tmp_path, capsys, data):
+    import httpx2
+
+    odd = [data.draw(JUNK) if data.draw(st.booleans()) else changed(data.draw, RECORD) for _ in range(4)]
+    odd += [RECORD | {"id": data.draw(WORDS)}]
+    page, date = json.dumps([*odd, RECORD | {"id": "good/one"}]).encode(), data.draw(st.sampled_from(DATES))
+    answers(lambda request: httpx2.Response(200, content=page, headers={"Date": date}))
+    output, ignore = tmp_path / "m.json", tmp_path / "i.json"
+    for path in (output, ignore):
+        path.unlink(missing_ok=True)
+    words = ["--full", "--endpoint", HUB, "--output", str(output), "--ignore", str(ignore)]
+    assert modelinfo.main(words) == 0
+    found = {record["id"]: record for record in strict(output)}
+    strict(ignore)
+    assert found["good/one"] == RECORD | {"id": "good/one"}
+    assert not any(c in name for name in found for c in "\0\x1b\ud800$\\") and "../x" not in found
+    models = list(ptm.PTM.load(output))
+    assert [model.id for model in models] == sorted(found)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.tried("an endless text below endless brackets", 3, "read in one try, no hang")
+@pytest.mark.parametrize("end", [b"", b"\\", b'"'])
+def test_a_text_without_end_is_no_hang(end):
+    with pytest.raises(ValueError, match=r"JSON|Expecting|Invalid"):
+        modelinfo.decode(b"[" * 2000 + rb"\"" * 10**6 + end)
