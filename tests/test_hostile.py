@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import harness
 import modelinfo
 import ptm
 
@@ -129,6 +130,29 @@ def test_what_is_no_json_is_not_written(tmp_path):
 
 # ── Cards ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+RECORD = {
+    "id": "a/b",
+    "sha": "x",
+    "tags": ["license:mit", "dataset:emotion"],
+    "lastModified": "2026-01-01T00:00:00.000Z",
+    "createdAt": "2022-03-02T23:29:04.000Z",
+    "downloads": 5,
+    "gated": False,
+    "model-index": [
+        {
+            "name": "m",
+            "results": [
+                {
+                    "task": {"type": "text-classification"},
+                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
+                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
+                }
+            ],
+        }
+    ],
+    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
+}
+
 LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", "1" + "." * 10**6, "," * 10**6]
 
 
@@ -137,6 +161,78 @@ LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", 
 def test_a_long_value_is_no_number(value):
     with pytest.raises(ValueError, match="not a number"):
         ptm.read_value(value, "accuracy")
+
+
+METRIC = """---
+model-index:
+- results:
+  - dataset: {type: emotion}
+    metrics: [{type: accuracy, value: 0.9}, %s]
+---
+"""
+BAD = {  # what stands beside a good claim -> is the good one kept?
+    "{type: accuracy, value: x, 2020-01-01: x}": True,  # a key that JSON has not
+    "{type: accuracy, value: x, ? [a, b] : x}": False,
+    "{type: accuracy, value: x, null: y, true: z}": True,
+    "{type: accuracy, value: !!binary aGVsbG8=}": True,
+    "{type: accuracy, value: !!set {a, b}}": True,
+    "{type: accuracy, value: 2020-01-01}": True,
+    "{type: accuracy, value: .nan}": True,
+    "{type: accuracy, value: -.inf}": True,
+    "{type: accuracy, value: 0x%s}" % ("f" * 5000): False,
+    "{type: accuracy, value: %s}" % ("9" * 5000): False,
+    '{type: accuracy, value: "0.9\\ud800\\0"}': True,
+    "{type: accuracy, value: 0.8, value: x}": True,
+    "&a {type: accuracy, value: *a}": False,
+    "&a [*a]": False,
+    "!!python/object/apply:os.mkdir [ran]": False,
+    "!!python/tuple [1]": False,
+    "2020-99-99": False,
+    "{<<: 3}": False,
+    "[" * 3000 + "]" * 3000: False,
+    "{a: " * 3000 + "1" + "}" * 3000: False,
+    "*nobody": False,
+    "\0": False,
+    "é": True,
+}
+ALL = [*"abcdefghijkl"]
+NINE = "".join(f"{b}: &{b} [{f'*{a}, ' * 9}]\n" for a, b in itertools.pairwise(ALL))
+ONE = "model-index: [{results: [{dataset: {type: emotion}, metrics: [{type: accuracy, value: 0.9}]}]}]"
+HUGE = [  # small cards that are large when read
+    f"a: &a [x]\n{NINE}",
+    f"a: &a {'x' * 10**5}\nb: [{'*a, ' * 10**3}]\n",
+    f"a: &a {{{'x' * 10**3}: 1}}\nb: [{'*a, ' * 10**4}]\n",
+    f"a: &a [{'1, ' * 9999}]\nb: &b [{'*a, ' * 9999}]\nc: [{'*b, ' * 9999}]\n",
+    "a: 1\n" * 10**6,
+]
+
+
+def card(folder, text: str | bytes) -> ptm.PTM:
+    (folder / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return harness.card(harness.Model("a/b", "", ("README.md",), str(folder)))
+
+
+@pytest.mark.tried("a model card in YAML of any kind", len(BAD) + len(HUGE) + 2, "no claim, at the most")
+def test_a_card_costs_its_claims_at_most(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text, kept in BAD.items():
+        found = card(tmp_path, METRIC % text)
+        assert [claim.fraction for claim in found.claims] == ([0.9] if kept else []), text
+    for text in [*(f"---\n{text}{ONE}\n---\n" for text in HUGE), b"---\nlicense: \xff\n---\n", b""]:
+        assert card(tmp_path, text).claims == ()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.tried("a model card with any metadata", FEW, "read, or no claim")
+@few
+@given(st.data())
+def test_a_card_with_any_metadata(tmp_path, data):
+    import yaml
+
+    index = changed(data.draw, RECORD)
+    text = yaml.safe_dump(index) if data.draw(st.booleans()) else data.draw(WORDS)
+    found = card(tmp_path, f"---\n{text}\n---\n".encode(errors="surrogatepass"))
+    assert all(claim.fraction is None or abs(claim.fraction) < 1e9 for claim in found.claims)
 
 
 # ── The Hub ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,30 +324,6 @@ def test_an_answer_of_any_kind(answers, code, headers, body, kind):
         assert str(why)
         return
     assert isinstance(value, kind) and (not following or following.startswith(f"{HUB}/"))
-
-
-RECORD = {
-    "id": "a/b",
-    "sha": "x",
-    "tags": ["license:mit", "dataset:emotion"],
-    "lastModified": "2026-01-01T00:00:00.000Z",
-    "createdAt": "2022-03-02T23:29:04.000Z",
-    "downloads": 5,
-    "gated": False,
-    "model-index": [
-        {
-            "name": "m",
-            "results": [
-                {
-                    "task": {"type": "text-classification"},
-                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
-                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
-                }
-            ],
-        }
-    ],
-    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
-}
 
 
 def strict(path) -> object:
