@@ -3,17 +3,23 @@
 Inputs that hypothesis draws are the same in every run.
 """
 
+import io
 import itertools
 import json
 import signal
+import struct
 import sys
 import types
+import zlib
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import harness
+import images
 import modelinfo
 import ptm
 
@@ -374,3 +380,150 @@ def test_a_page_of_any_records(answers, tmp_path, capsys, data):
 def test_a_text_without_end_is_no_hang(end):
     with pytest.raises(ValueError, match=r"JSON|Expecting|Invalid"):
         modelinfo.decode(b"[" * 2000 + rb"\"" * 10**6 + end)
+
+
+# ── Images ────────────────────────────────────────────────────────────────────────────────────────────────
+
+TURNS = [
+    "",
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+]
+
+
+def photo(width: int = 30, height: int = 20) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A small PNG that says that it is of this size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+
+
+def turned(turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = turn
+    return encoded(photo(), "PNG", exif=exif)
+
+
+def pixels(image: Image.Image) -> list:
+    return np.asarray(image.convert("RGB")).tolist()
+
+
+SAME = {  # what looks like the photo, whatever it is stored as -> how far its pixels may be off
+    "png": (encoded(photo(), "PNG"), 0),
+    "as webp, animated": (
+        encoded(photo(), "WEBP", lossless=True, save_all=True, append_images=[photo().rotate(180)]),
+        0,
+    ),
+    "as png, animated": (encoded(photo(), "PNG", save_all=True, append_images=[photo().rotate(180)]), 0),
+    "jpeg in CMYK": (
+        encoded(photo().resize((300, 200), 0).convert("CMYK"), "JPEG", quality=100, subsampling=0),
+        9,
+    ),
+    "palette with transparency": (encoded(photo().quantize(256), "PNG", transparency=bytes(range(256))), 40),
+    "gif, animated": (
+        encoded(photo().quantize(256), "GIF", save_all=True, append_images=[photo().rotate(180)]),
+        40,
+    ),
+    "with alpha": (encoded(photo().convert("RGBA"), "PNG"), 0),
+}
+UNREAD = {
+    "empty": b"",
+    "text": b"hello",
+    "cut": encoded(photo(), "JPEG")[:-200],
+    "cut png": encoded(photo(), "PNG")[:-200],
+    "bomb": png(60_000, 60_000),
+    "larger bomb": png(2**31 - 1, 2**31 - 1),
+    "bomb below Pillow's limit": png(13_000, 13_000),
+    "no pixels": png(0, 0),
+    "16 bits": encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16)), "PNG"),
+    "32 bits": encoded(Image.fromarray(np.full((9, 9), 400_000, np.int32)), "TIFF"),
+    "floats": encoded(Image.fromarray(np.full((9, 9), 0.5, np.float32)), "TIFF"),
+}
+
+
+@pytest.mark.tried(
+    "an image in an odd form (CMYK, palette, alpha, animated)", len(SAME), "read as what it shows first"
+)
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.filterwarnings("ignore:Palette images")
+def test_an_image_in_an_odd_form_is_read(name):
+    raw, off = SAME[name]
+    (view,) = images.views(raw)
+    assert view.mode == "RGB" and view.size in ((30, 20), (300, 200))
+    found = np.asarray(view.resize((30, 20), Image.Resampling.NEAREST), int)
+    assert np.abs(found - np.asarray(photo(), int)).mean() <= off
+
+
+@pytest.mark.tried(
+    "an image that is cut, empty, a bomb, or deeper than 8 bits", len(UNREAD), "unread, with the reason"
+)
+@pytest.mark.parametrize("name", UNREAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_cannot_be_read_is_said_to_be(name):
+    files = [encoded(photo(), "PNG"), UNREAD[name]]
+    forward = lambda batch: [{"x": [1]} for _ in batch]  # noqa: E731
+    found = list(
+        images.batches(
+            files.__getitem__, range(2), lambda image: {"x": np.zeros(1)}, forward, 4, {"x": "int32"}
+        )
+    )
+    unread = {place: why for batch in found for place, why in batch.unread.items()}
+    assert list(unread) == [1] and ": " in unread[1]
+    assert [place for batch in found for place in batch.places] == [0]
+
+
+@pytest.mark.tried("each of the eight EXIF orientations, and two that are none", 10, "turned as the tag says")
+@pytest.mark.parametrize("turn", range(10))
+def test_every_orientation(turn):
+    views = images.views(turned(turn))
+    how = TURNS[turn - 1] if 2 <= turn <= 8 else ""
+    wanted = [photo(), *([photo().transpose(Image.Transpose[how])] if how else [])]
+    assert list(map(pixels, views)) == list(map(pixels, wanted))
+
+
+@pytest.mark.tried("an EXIF block with any bytes changed", MANY, "the image is read as it is stored")
+@many
+@given(st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_exif_block_costs_no_image(data):
+    exif = Image.Exif()
+    exif[images.ORIENTATION], exif[0x010F], exif[0x011A], exif[0x8769] = 6, "x" * 9, 1.5, {0x829A: (1, 50)}
+    block = bytearray(exif.tobytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        block[data.draw(st.integers(6, len(block) - 1))] = data.draw(st.integers(0, 255))
+    views = images.views(encoded(photo(), "PNG", exif=bytes(block)))
+    assert pixels(views[0]) == pixels(photo()) and len(views) <= 2
+
+
+@pytest.mark.tried("image files with any bytes changed", FEW, "pixels, or the reason why there are none")
+@few
+@given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]), st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_image_files_of_any_bytes(kind, data):
+    raw = bytearray(encoded(photo(), kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        views = images.views(bytes(raw))
+    except Exception as why:
+        assert harness.one_line(why)
+    else:
+        assert all(view.mode == "RGB" for view in views)
