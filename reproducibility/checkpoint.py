@@ -24,6 +24,7 @@ BESIDE = re.compile(
 )
 WAITS = (1, 4, 16)  # seconds between attempts at a Hub in trouble that does not say how long to wait
 LONGEST = 600  # seconds that we wait because it says so
+CARD = 2 << 20  # bytes of a README.md whose metadata is read; PyYAML takes half a minute for so much
 KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
@@ -143,9 +144,23 @@ def card(model: Model) -> PTM:
     path = Path(model.path, "README.md") if model.path else None
     path = path or patient(hf_hub_download, model.name, "README.md", revision=model.revision)
     try:
-        return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
-    except (ValueError, yaml.YAMLError):  # the Hub reads no claim in such a card either
+        metadata = as_json(metadata_load(path)) if os.path.getsize(path) <= CARD else {}
+        return PTM.from_record({"id": model.name, "cardData": metadata})
+    except (ValueError, RecursionError, yaml.YAMLError):  # the Hub reads no claim in such a card either
         return PTM.from_record({"id": model.name})
+
+
+def as_json(metadata: object) -> object:
+    """YAML as the JSON of a Hub record. ValueError where aliases make more of it than the card holds."""
+    size, left = 0, [metadata]
+    while left:
+        node = left.pop()
+        size += len(node) if isinstance(node, (str, bytes)) else 1
+        if isinstance(node, (list, tuple, set, dict)):
+            left += [*node, *(node.values() if isinstance(node, dict) else ())]
+        if size + len(left) > CARD:
+            raise ValueError("aliases that multiply")
+    return json.loads(json.dumps(metadata, default=str, skipkeys=True))
 
 
 def wanted(names: list[str]) -> tuple[str, ...]:

@@ -81,15 +81,23 @@ def views(raw: bytes) -> list:
     """An image in RGB as it is stored and, if its EXIF tag says that it lies on its side, turned upright.
 
     Reference loaders (torchvision, DETR's) take the first, the pipelines of transformers the second.
+    ValueError for more than 8 bits a channel, which Pillow would cut off at white.
     """
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(raw)) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(f"its pixels have more than 8 bits ({image.mode})")
         try:
-            turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-        except (SyntaxError, ValueError, KeyError):  # a tag that cannot be read turns nothing
-            turned = False
-        return [image.convert("RGB"), *([ImageOps.exif_transpose(image).convert("RGB")] if turned else [])]
+            turn = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # of many kinds; a tag that cannot be read turns nothing
+            turn = 1
+        plain = image.convert("RGB")
+    if turn not in range(2, 9):
+        return [plain]
+    plain.info = {}  # other tags are no concern of ours, and Pillow fails to write odd ones back
+    plain.getexif()[ORIENTATION] = turn
+    return [plain, ImageOps.exif_transpose(plain)]
 
 
 def tensors(image, model: Model, changes: dict) -> dict:
@@ -98,14 +106,18 @@ def tensors(image, model: Model, changes: dict) -> dict:
 
 
 def run(net, batch: Sequence[tuple]):
-    """The network's outputs for tensors of equal size, computed together."""
+    """The network's outputs for tensors of equal size, computed together. Raises Refused for NaN."""
     import torch
 
     joined = {name: torch.cat([item[name] for item, _ in batch]) for name in batch[0][0]}
     for name, value in joined.items():
         joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
     with torch.inference_mode():
-        return net(**joined)
+        outputs = net(**joined)
+    read = [outputs[name] for name in ("logits", "pred_boxes") if name in outputs]
+    if not all(value.isfinite().all() for value in read):
+        raise harness.Refused("its outputs are not finite: NaN or infinity, as from broken weights")
+    return outputs
 
 
 def ahead(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:

@@ -3,16 +3,23 @@
 Inputs that hypothesis draws are the same in every run.
 """
 
+import io
 import itertools
 import json
 import signal
+import struct
 import sys
 import types
+import zlib
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import harness
+import images
 import modelinfo
 import ptm
 
@@ -129,6 +136,29 @@ def test_what_is_no_json_is_not_written(tmp_path):
 
 # ── Cards ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+RECORD = {
+    "id": "a/b",
+    "sha": "x",
+    "tags": ["license:mit", "dataset:emotion"],
+    "lastModified": "2026-01-01T00:00:00.000Z",
+    "createdAt": "2022-03-02T23:29:04.000Z",
+    "downloads": 5,
+    "gated": False,
+    "model-index": [
+        {
+            "name": "m",
+            "results": [
+                {
+                    "task": {"type": "text-classification"},
+                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
+                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
+                }
+            ],
+        }
+    ],
+    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
+}
+
 LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", "1" + "." * 10**6, "," * 10**6]
 
 
@@ -137,6 +167,78 @@ LONG = ["1" * 10**6 + "x", "1" + " " * 10**6 + "x", "1±" + "1," * 10**6 + "x", 
 def test_a_long_value_is_no_number(value):
     with pytest.raises(ValueError, match="not a number"):
         ptm.read_value(value, "accuracy")
+
+
+METRIC = """---
+model-index:
+- results:
+  - dataset: {type: emotion}
+    metrics: [{type: accuracy, value: 0.9}, %s]
+---
+"""
+BAD = {  # what stands beside a good claim -> is the good one kept?
+    "{type: accuracy, value: x, 2020-01-01: x}": True,  # a key that JSON has not
+    "{type: accuracy, value: x, ? [a, b] : x}": False,
+    "{type: accuracy, value: x, null: y, true: z}": True,
+    "{type: accuracy, value: !!binary aGVsbG8=}": True,
+    "{type: accuracy, value: !!set {a, b}}": True,
+    "{type: accuracy, value: 2020-01-01}": True,
+    "{type: accuracy, value: .nan}": True,
+    "{type: accuracy, value: -.inf}": True,
+    "{type: accuracy, value: 0x%s}" % ("f" * 5000): False,
+    "{type: accuracy, value: %s}" % ("9" * 5000): False,
+    '{type: accuracy, value: "0.9\\ud800\\0"}': True,
+    "{type: accuracy, value: 0.8, value: x}": True,
+    "&a {type: accuracy, value: *a}": False,
+    "&a [*a]": False,
+    "!!python/object/apply:os.mkdir [ran]": False,
+    "!!python/tuple [1]": False,
+    "2020-99-99": False,
+    "{<<: 3}": False,
+    "[" * 3000 + "]" * 3000: False,
+    "{a: " * 3000 + "1" + "}" * 3000: False,
+    "*nobody": False,
+    "\0": False,
+    "é": True,
+}
+ALL = [*"abcdefghijkl"]
+NINE = "".join(f"{b}: &{b} [{f'*{a}, ' * 9}]\n" for a, b in itertools.pairwise(ALL))
+ONE = "model-index: [{results: [{dataset: {type: emotion}, metrics: [{type: accuracy, value: 0.9}]}]}]"
+HUGE = [  # small cards that are large when read
+    f"a: &a [x]\n{NINE}",
+    f"a: &a {'x' * 10**5}\nb: [{'*a, ' * 10**3}]\n",
+    f"a: &a {{{'x' * 10**3}: 1}}\nb: [{'*a, ' * 10**4}]\n",
+    f"a: &a [{'1, ' * 9999}]\nb: &b [{'*a, ' * 9999}]\nc: [{'*b, ' * 9999}]\n",
+    "a: 1\n" * 10**6,
+]
+
+
+def card(folder, text: str | bytes) -> ptm.PTM:
+    (folder / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return harness.card(harness.Model("a/b", "", ("README.md",), str(folder)))
+
+
+@pytest.mark.tried("a model card in YAML of any kind", len(BAD) + len(HUGE) + 2, "no claim, at the most")
+def test_a_card_costs_its_claims_at_most(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text, kept in BAD.items():
+        found = card(tmp_path, METRIC % text)
+        assert [claim.fraction for claim in found.claims] == ([0.9] if kept else []), text
+    for text in [*(f"---\n{text}{ONE}\n---\n" for text in HUGE), b"---\nlicense: \xff\n---\n", b""]:
+        assert card(tmp_path, text).claims == ()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.tried("a model card with any metadata", FEW, "read, or no claim")
+@few
+@given(st.data())
+def test_a_card_with_any_metadata(tmp_path, data):
+    import yaml
+
+    index = changed(data.draw, RECORD)
+    text = yaml.safe_dump(index) if data.draw(st.booleans()) else data.draw(WORDS)
+    found = card(tmp_path, f"---\n{text}\n---\n".encode(errors="surrogatepass"))
+    assert all(claim.fraction is None or abs(claim.fraction) < 1e9 for claim in found.claims)
 
 
 # ── The Hub ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,30 +332,6 @@ def test_an_answer_of_any_kind(answers, code, headers, body, kind):
     assert isinstance(value, kind) and (not following or following.startswith(f"{HUB}/"))
 
 
-RECORD = {
-    "id": "a/b",
-    "sha": "x",
-    "tags": ["license:mit", "dataset:emotion"],
-    "lastModified": "2026-01-01T00:00:00.000Z",
-    "createdAt": "2022-03-02T23:29:04.000Z",
-    "downloads": 5,
-    "gated": False,
-    "model-index": [
-        {
-            "name": "m",
-            "results": [
-                {
-                    "task": {"type": "text-classification"},
-                    "dataset": {"type": "emotion", "name": "emotion", "args": "split", "split": "test"},
-                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "f1", "value": "92,7 ± 1%"}],
-                }
-            ],
-        }
-    ],
-    "evalResults": [{"filename": "x.yaml", "data": {"dataset": {"id": "a/b", "task_id": "c"}, "value": 1}}],
-}
-
-
 def strict(path) -> object:
     """The value in a file of strict JSON."""
 
@@ -302,3 +380,150 @@ def test_a_page_of_any_records(answers, tmp_path, capsys, data):
 def test_a_text_without_end_is_no_hang(end):
     with pytest.raises(ValueError, match=r"JSON|Expecting|Invalid"):
         modelinfo.decode(b"[" * 2000 + rb"\"" * 10**6 + end)
+
+
+# ── Images ────────────────────────────────────────────────────────────────────────────────────────────────
+
+TURNS = [
+    "",
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+]
+
+
+def photo(width: int = 30, height: int = 20) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A small PNG that says that it is of this size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+
+
+def turned(turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = turn
+    return encoded(photo(), "PNG", exif=exif)
+
+
+def pixels(image: Image.Image) -> list:
+    return np.asarray(image.convert("RGB")).tolist()
+
+
+SAME = {  # what looks like the photo, whatever it is stored as -> how far its pixels may be off
+    "png": (encoded(photo(), "PNG"), 0),
+    "as webp, animated": (
+        encoded(photo(), "WEBP", lossless=True, save_all=True, append_images=[photo().rotate(180)]),
+        0,
+    ),
+    "as png, animated": (encoded(photo(), "PNG", save_all=True, append_images=[photo().rotate(180)]), 0),
+    "jpeg in CMYK": (
+        encoded(photo().resize((300, 200), 0).convert("CMYK"), "JPEG", quality=100, subsampling=0),
+        9,
+    ),
+    "palette with transparency": (encoded(photo().quantize(256), "PNG", transparency=bytes(range(256))), 40),
+    "gif, animated": (
+        encoded(photo().quantize(256), "GIF", save_all=True, append_images=[photo().rotate(180)]),
+        40,
+    ),
+    "with alpha": (encoded(photo().convert("RGBA"), "PNG"), 0),
+}
+UNREAD = {
+    "empty": b"",
+    "text": b"hello",
+    "cut": encoded(photo(), "JPEG")[:-200],
+    "cut png": encoded(photo(), "PNG")[:-200],
+    "bomb": png(60_000, 60_000),
+    "larger bomb": png(2**31 - 1, 2**31 - 1),
+    "bomb below Pillow's limit": png(13_000, 13_000),
+    "no pixels": png(0, 0),
+    "16 bits": encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16)), "PNG"),
+    "32 bits": encoded(Image.fromarray(np.full((9, 9), 400_000, np.int32)), "TIFF"),
+    "floats": encoded(Image.fromarray(np.full((9, 9), 0.5, np.float32)), "TIFF"),
+}
+
+
+@pytest.mark.tried(
+    "an image in an odd form (CMYK, palette, alpha, animated)", len(SAME), "read as what it shows first"
+)
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.filterwarnings("ignore:Palette images")
+def test_an_image_in_an_odd_form_is_read(name):
+    raw, off = SAME[name]
+    (view,) = images.views(raw)
+    assert view.mode == "RGB" and view.size in ((30, 20), (300, 200))
+    found = np.asarray(view.resize((30, 20), Image.Resampling.NEAREST), int)
+    assert np.abs(found - np.asarray(photo(), int)).mean() <= off
+
+
+@pytest.mark.tried(
+    "an image that is cut, empty, a bomb, or deeper than 8 bits", len(UNREAD), "unread, with the reason"
+)
+@pytest.mark.parametrize("name", UNREAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_cannot_be_read_is_said_to_be(name):
+    files = [encoded(photo(), "PNG"), UNREAD[name]]
+    forward = lambda batch: [{"x": [1]} for _ in batch]  # noqa: E731
+    found = list(
+        images.batches(
+            files.__getitem__, range(2), lambda image: {"x": np.zeros(1)}, forward, 4, {"x": "int32"}
+        )
+    )
+    unread = {place: why for batch in found for place, why in batch.unread.items()}
+    assert list(unread) == [1] and ": " in unread[1]
+    assert [place for batch in found for place in batch.places] == [0]
+
+
+@pytest.mark.tried("each of the eight EXIF orientations, and two that are none", 10, "turned as the tag says")
+@pytest.mark.parametrize("turn", range(10))
+def test_every_orientation(turn):
+    views = images.views(turned(turn))
+    how = TURNS[turn - 1] if 2 <= turn <= 8 else ""
+    wanted = [photo(), *([photo().transpose(Image.Transpose[how])] if how else [])]
+    assert list(map(pixels, views)) == list(map(pixels, wanted))
+
+
+@pytest.mark.tried("an EXIF block with any bytes changed", MANY, "the image is read as it is stored")
+@many
+@given(st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_exif_block_costs_no_image(data):
+    exif = Image.Exif()
+    exif[images.ORIENTATION], exif[0x010F], exif[0x011A], exif[0x8769] = 6, "x" * 9, 1.5, {0x829A: (1, 50)}
+    block = bytearray(exif.tobytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        block[data.draw(st.integers(6, len(block) - 1))] = data.draw(st.integers(0, 255))
+    views = images.views(encoded(photo(), "PNG", exif=bytes(block)))
+    assert pixels(views[0]) == pixels(photo()) and len(views) <= 2
+
+
+@pytest.mark.tried("image files with any bytes changed", FEW, "pixels, or the reason why there are none")
+@few
+@given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]), st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_image_files_of_any_bytes(kind, data):
+    raw = bytearray(encoded(photo(), kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        views = images.views(bytes(raw))
+    except Exception as why:
+        assert harness.one_line(why)
+    else:
+        assert all(view.mode == "RGB" for view in views)
