@@ -13,55 +13,65 @@ STATS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 
 def coco_stats(image_ids, categories: dict[int, str], truth: dict, rows):
     """The twelve COCO numbers, -1 where no object counts; `truth` has a column per field of an annotation."""
+    matched = _matched(image_ids, categories, truth, rows)
+    with contextlib.redirect_stdout(io.StringIO()):  # `summarize` prints
+        matched.accumulate()
+        matched.summarize()
+    return matched.stats
+
+
+def _matched(image_ids, categories: dict[int, str], truth: dict, rows):
+    """Detections matched to annotations, image by image, not yet put together."""
     import hotcoco
 
-    named = [{"id": category, "name": name} for category, name in categories.items()]
-    with contextlib.redirect_stdout(io.StringIO()):  # `summarize` prints
-        coco = hotcoco.COCO.from_arrays(
-            [{"id": int(image)} for image in image_ids],
-            named,
-            truth["image_id"],
-            truth["category_id"],
-            truth["bbox"],
-            area=truth["area"],
-            iscrowd=truth["iscrowd"],
-        )
-        scored = hotcoco.COCOeval(coco, coco.load_res(rows), "bbox")
-        scored.evaluate()
-        scored.accumulate()
-        scored.summarize()
-        return scored.stats
+    coco = hotcoco.COCO.from_arrays(
+        [{"id": int(image)} for image in image_ids],
+        [{"id": category, "name": name} for category, name in categories.items()],
+        truth["image_id"],
+        truth["category_id"],
+        truth["bbox"],
+        area=truth["area"],
+        iscrowd=truth["iscrowd"],
+    )
+    matched = hotcoco.COCOeval(coco, coco.load_res(rows), "bbox")
+    matched.evaluate()
+    return matched
 
 
 def resampled(image_ids, categories: dict[int, str], truth: dict, rows, times: int, seed: int = 0):
     """The twelve numbers of `times` draws of as many images with replacement: array (times, 12), -1 as NaN.
 
-    A draw is a data set like any other, in which an image drawn twice stands twice, and is scored as such.
+    A draw is a data set like any other, in which an image drawn twice stands twice, and is scored as such:
+    its first copies in the images' order, then its second ones. As no image's matches depend on other images,
+    every copy that some draw needs is matched once for all draws.
     """
     import numpy as np
 
-    image_ids, rng, stats = np.asarray(image_ids), np.random.default_rng(seed), np.empty((times, len(STATS)))
-    order = np.argsort(truth["image_id"], kind="stable")
-    truth = {name: values[order] for name, values in truth.items()}
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    image_ids, rng = np.asarray(image_ids), np.random.default_rng(seed)
+    n, draws = len(image_ids), []
+    for _ in range(times):
+        drawn = np.sort(rng.integers(n, size=n))
+        copy = np.arange(n) - np.searchsorted(drawn, drawn)
+        draws.append(copy * n + drawn + 1)
+    copies = np.unique(draws)
+    image = image_ids[(copies - 1) % n]
 
-    def bounds(keys):  # first row of each image, and how many follow
-        first = np.searchsorted(keys, image_ids)
-        return first, np.searchsorted(keys, image_ids, side="right") - first
-
-    def pick(first, counts):  # -> place in the draw, and row, of everything that belongs to the drawn images
+    def repeated(keys):  # -> copy, and row, of everything that belongs to the image of each copy
+        order = np.argsort(keys, kind="stable")
+        first, end = (np.searchsorted(keys, image, side, order) for side in ("left", "right"))
+        counts = end - first
         start = np.repeat(first - (np.cumsum(counts) - counts), counts)
-        return np.repeat(np.arange(1, len(image_ids) + 1), counts), start + np.arange(counts.sum())
+        return np.repeat(copies, counts), order[start + np.arange(counts.sum())]
 
-    marks, found = bounds(truth["image_id"]), bounds(rows[:, 0])
-    for time in range(times):
-        drawn = rng.integers(len(image_ids), size=len(image_ids))
-        place, kept = pick(*(values[drawn] for values in marks))
-        again = {name: values[kept] for name, values in truth.items()} | {"image_id": place}
-        place, kept = pick(*(values[drawn] for values in found))
-        boxes = rows[kept]
-        boxes[:, 0] = place
-        stats[time] = coco_stats(range(1, len(image_ids) + 1), categories, again, boxes)
+    place, kept = repeated(truth["image_id"])
+    marks = {name: values[kept] for name, values in truth.items()} | {"image_id": place}
+    place, kept = repeated(rows[:, 0])
+    boxes = rows[kept]
+    boxes[:, 0] = place
+    found = _matched(copies, categories, marks, boxes).slice_by(
+        {str(t): d.tolist() for t, d in enumerate(draws)}
+    )
+    stats = np.array([[found[str(t)][name] for name in STATS] for t in range(times)])
     return np.where(stats < 0, np.nan, stats)
 
 

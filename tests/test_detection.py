@@ -114,7 +114,9 @@ def test_a_resample_is_a_data_set_in_which_images_drawn_twice_stand_twice():
     rng = np.random.default_rng(7)
     for got in stats:
         copies, found = {name: [] for name in truth}, []
-        for new, image in enumerate(ids[rng.integers(len(ids), size=len(ids))], 1):
+        drawn = np.sort(rng.integers(len(ids), size=len(ids))).tolist()
+        order = sorted(range(len(ids)), key=lambda i: (drawn[:i].count(drawn[i]), i))
+        for new, image in enumerate(ids[[drawn[i] for i in order]], 1):
             mine = truth["image_id"] == image
             for name, values in truth.items():
                 copies[name].extend([new] * mine.sum() if name == "image_id" else values[mine])
