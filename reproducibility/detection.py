@@ -117,10 +117,10 @@ def load_data(path: Path | None, split: str) -> harness.Data:
         )
     targets, about = list(marked.values()), {"categories": categories}
     source = f"local folder, {len(files):,} images"
-    revision = images.content_revision(
+    revision, hashes = images.content_revision(
         files, targets, [image for image, *_ in found], sorted(categories.items())
     )
-    return harness.Data("validation", revision, source, found, targets, SIZE, about)
+    return harness.Data("validation", revision, source, found, targets, SIZE, about, hashes=hashes)
 
 
 # ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +131,12 @@ def load_model(folder: Path, device, dtype) -> images.Model:
     from transformers import AutoModelForObjectDetection
 
     return images.load(AutoModelForObjectDetection, folder, device, dtype)
+
+
+def by_shape(data: harness.Data) -> list[int]:
+    """The images with those alike in a row, which fill batches."""
+    shapes = [(width / max(height, 1), height) for _, _, height, width in data.examples]
+    return sorted(range(len(shapes)), key=shapes.__getitem__)
 
 
 def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_size: int) -> Iterator:
@@ -149,12 +155,9 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
             for image in found
         ]
 
-    size = [
-        (width / height, height) for _, _, height, width in data.examples
-    ]  # alike ones in a row fill batches
     yield from images.batches(
         lambda place: Path(data.examples[place][1]).read_bytes(),
-        sorted(range(len(data.examples)), key=size.__getitem__),
+        range(len(data.examples)),
         lambda image: images.tensors(image, model, protocol.preprocessing),
         forward,
         batch_size,
@@ -279,6 +282,8 @@ TASK = harness.Task(
     score=score,
     data_help=DATA_HELP,
     code=("images.py", "coco_scoring.py"),
+    shard=500,
+    order=by_shape,
     text=text,
 )
 if __name__ == "__main__":

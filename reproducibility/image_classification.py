@@ -96,9 +96,10 @@ def load_data(path: Path | None, split: str) -> harness.Data:
             raise harness.Problem(f"{answers} must number the classes 0 to 999. {NEEDED}")
     if not files:
         raise harness.Problem(f"{path} holds no images. {NEEDED}")
-    revision = images.content_revision(files, targets)
+    revision, hashes = images.content_revision(files, targets)
     source = f"local folder, {len(files):,} images"
-    return harness.Data("validation", revision, source, [str(f) for f in files], targets, SIZE)
+    names = [str(f) for f in files]
+    return harness.Data("validation", revision, source, names, targets, SIZE, hashes=hashes)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -138,7 +139,7 @@ def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Da
         raise harness.Problem(
             f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}"
         )
-    revision = revision or images.content_revision(files, targets)
+    revision = revision or images.content_revision(files, targets)[0]
     return harness.Data("validation", revision, f"{source}, {len(targets):,} images", examples, targets, SIZE)
 
 

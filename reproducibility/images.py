@@ -62,19 +62,20 @@ def check_labels(mapped: Callable[[str], object]) -> None:
             raise why from None
 
 
-def content_revision(files: Sequence[Path], *further: object) -> str:
-    """A hash of files (names and bytes) and of what else defines the data, such as its labels."""
+def content_revision(files: Sequence[Path], *further: object) -> tuple[str, list[str]]:
+    """A hash of files (names and bytes) and of what else defines the data, such as labels; and each file's."""
 
-    def one(file: Path) -> bytes:
+    def one(file: Path) -> str:
         with contextlib.suppress(OSError), open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").digest()
-        return b"unreadable"  # such a file is reported by the pass that needs it
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return ""  # such a file is reported by the pass that needs it
 
-    total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:
-        for file, digest in zip(files, pool.map(one, files), strict=True):
-            total.update(file.name.encode() + b"\0" + digest)
-    return f"sha256:{total.hexdigest()}"
+        hashes = list(pool.map(one, files))
+    total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
+    for file, found in zip(files, hashes, strict=True):
+        total.update(f"{file.name}\0{found}".encode(errors="surrogateescape"))
+    return f"sha256:{total.hexdigest()}", hashes
 
 
 def views(raw: bytes) -> list:

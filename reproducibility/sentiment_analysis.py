@@ -272,6 +272,7 @@ TASK = harness.Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
+    shard=2000,  # the texts of a split, but for the training split
 )
 
 if __name__ == "__main__":

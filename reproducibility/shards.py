@@ -106,7 +106,13 @@ def gather(part: Pass, shards: list[Shard]) -> None:
         },
         "versions": read[0][1]["versions"],
     }
-    _write(part.file, pa.concat_tables([table for table, _ in read]).sort_by("example"), whole)
+    table = pa.concat_tables([table for table, _ in read]).sort_by("example")
+    answered = table["hash"].to_pylist() if part.data.hashes else ()
+    changed = [i for i, (a, b) in enumerate(zip(answered, part.data.hashes, strict=True)) if b and a != b]
+    if changed:  # while it was measured, or on a machine of a cluster that has other data there
+        discard(part)
+        raise Refused(f"{len(changed)} examples were not those of the data, such as example {changed[0]}")
+    _write(part.file, table, whole)
     shutil.rmtree(shards[0].file.parent, ignore_errors=True)
 
 

@@ -36,6 +36,7 @@ class Data:
     expected: int  # examples in the full split
     about: dict = field(default_factory=dict)  # what belongs to the split as a whole, such as categories
     index: Sequence[int] = ()  # place of each example in the full split; empty for all of them
+    hashes: Sequence[str] = ()  # of each example's content, where it was read; "" where it could not be
 
     @property
     def places(self) -> Sequence[int]:
@@ -50,6 +51,7 @@ class Data:
             examples=[self.examples[i] for i in places],
             targets=[self.targets[i] for i in places],
             index=[index[i] for i in places],
+            hashes=[self.hashes[i] for i in places] if self.hashes else (),
         )
 
 

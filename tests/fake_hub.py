@@ -5,7 +5,8 @@
 `hub.models` maps id to record and may change while it serves, as the real one does. Each folder is a
 repository at one revision, its `main`. `hub.requests` lists what was asked for, as "GET path". `hub.faults`
 is a list of functions handler -> bool, each used for one request; True means it has answered. `hub.faults_at`
-holds such lists for the requests that a pattern, its key, is found in. `hub.before(n)` is called before request n.
+holds such lists for the requests that a pattern, its key, is found in. `hub.before(n)` is called before
+request n.
 """
 
 import base64

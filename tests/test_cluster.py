@@ -111,6 +111,24 @@ def test_shards_that_disagree_or_lack_answers_are_not_joined(tmp_path):
         save(made[0], unread={100: "broken"})
 
 
+@pytest.mark.tried(
+    "an image that is another one on a worker than on the driver", 1, "the model's row is an error"
+)
+def test_answers_to_other_examples_are_not_joined(tmp_path):
+    made, part = passes(tmp_path, 4, 2)
+    part.data.__dict__["hashes"] = ["0", "1", "", "other"]  # the third could not be read before
+    for shard in made:
+        save(shard)
+    with pytest.raises(harness.Refused, match="1 examples were not those of the data, such as example 3"):
+        shards.gather(part, made)
+    assert shards.unanswered(made) == made and not part.file.exists()
+    part.data.__dict__["hashes"] = list("0123")
+    for shard in made:
+        save(shard)
+    shards.gather(part, made)
+    assert part.file.exists()
+
+
 def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
     made, _ = passes(tmp_path, 2, 2)
     save(made[0], versions=shards.versions() | {"pillow": "1.0"})
