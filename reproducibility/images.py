@@ -63,7 +63,7 @@ def check_labels(mapped: Callable[[str], object]) -> None:
 
 
 def content_revision(files: Sequence[Path], *further: object) -> tuple[str, list[str]]:
-    """A hash of files (names and bytes) and of what else defines the data, such as labels; and each file's."""
+    """A hash of files (names and bytes) and of what else defines the data (labels); and each one's."""
 
     def one(file: Path) -> str:
         with contextlib.suppress(OSError), open(file, "rb") as opened:
