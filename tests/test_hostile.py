@@ -13,11 +13,13 @@ import types
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import detection
 import harness
 import images
 import modelinfo
@@ -527,3 +529,112 @@ def test_image_files_of_any_bytes(kind, data):
         assert harness.one_line(why)
     else:
         assert all(view.mode == "RGB" for view in views)
+
+
+# ── Annotations, answers and texts ────────────────────────────────────────────────────────────────────────
+
+COCO = {
+    "images": [{"id": n, "file_name": f"{n}.jpg", "height": 20, "width": 30} for n in (1, 2)],
+    "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "cat"}],
+    "annotations": [
+        {"id": n, "image_id": n, "category_id": c, "bbox": [1.5, 1, 9, 9], "area": 81, "iscrowd": 0}
+        for n, c in ((1, 1), (2, 3))
+    ],
+}
+BOXES = [
+    [1, 1, -9, 9],
+    [1, 1, 9, -9],
+    [1e300, 1, 9, 9],
+    [1, 2, 3],
+    [None] * 4,
+    ["1"] * 4,
+    [True] * 4,
+    "x",
+    {},
+    None,
+]
+BOXES += [[float("nan"), 1, 9, 9], [1, 1, float("inf"), 9]]
+IDS = ["1", 1.0, 1.5, None, True, -1, 2**53 + 1, 2**63, 2**64, 10**400, [1], 9]
+SIDES = [0, -1, "20", None, 1e9, 10**400, True, [1], 1.5]
+WRONG = [  # where -> what no annotation file holds there
+    *((("annotations", 0, "bbox"), box) for box in BOXES),
+    *(
+        (("annotations", 0, "area"), area)
+        for area in (-1, "x", None, float("nan"), float("inf"), True, 10**400)
+    ),
+    *((("annotations", 0, "iscrowd"), crowd) for crowd in (-1, 2, "0", None, 0.5, True)),
+    *((("annotations", 0, key), value) for key in ("image_id", "category_id") for value in IDS),
+    *(((part, 0, "id"), value) for part in ("images", "categories") for value in IDS),
+    *((("images", 0, key), value) for key in ("height", "width") for value in SIDES),
+    *(
+        (("images", 0, "file_name"), name)
+        for name in ("..", "/", "", "\0", "x" * 5000, "\ud800", None, 5, "/etc/passwd")
+    ),
+    *((("categories", 0, "name"), name) for name in (None, 5, ["x"], "\ud800")),
+    *(((part,), value) for part in COCO for value in (None, 5, {}, [5], [[]], "x")),
+    (("images", 1, "id"), 1),  # twice
+    (("categories", 1, "id"), 1),
+]
+
+
+def coco_folder(folder, text: str):
+    """A data folder of COCO's layout with this annotation file."""
+    for name in ("annotations", "val2017"):
+        (folder / name).mkdir(exist_ok=True)
+    for n in (1, 2):
+        (folder / "val2017" / f"{n}.jpg").write_bytes(encoded(photo(), "JPEG"))
+    (folder / "annotations" / "instances_val2017.json").write_text(text, errors="surrogatepass")
+    return folder
+
+
+@pytest.mark.tried(
+    "an annotation file with a wrong value", len(WRONG), "the file is named, exit code 2; no number"
+)
+def test_a_wrong_annotation_is_not_scored(tmp_path):
+    assert (
+        detection.load_data(coco_folder(tmp_path, json.dumps(COCO)), "validation").expected == detection.SIZE
+    )
+    for path, value in WRONG:
+        coco = json.loads(json.dumps(COCO))
+        node = coco
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+        with pytest.raises(harness.Problem, match=r"not a COCO annotation file|images are missing"):
+            pytest.fail(
+                f"{path}: {value!r}",
+                detection.load_data(coco_folder(tmp_path, json.dumps(coco)), "validation"),
+            )
+
+
+def found_by(data: harness.Data) -> pa.Table:
+    """Two detections in each image: the annotated box as either category."""
+    kinds = {"labels": pa.int32(), "scores": pa.float32(), "boxes": pa.float32()}
+    values = {"labels": [0, 1], "scores": [0.9, 0.8], "boxes": [1.5, 1, 10.5, 10] * 2}
+    n = len(data.examples)
+    columns = {name: pa.array([values[name]] * n, pa.list_(kind)) for name, kind in kinds.items()}
+    return pa.table(
+        columns | {f"turned_{name}": pa.nulls(n, column.type) for name, column in columns.items()}
+    )
+
+
+@pytest.mark.tried(
+    "an annotation file with any values", FEW, "the file is named, or the score is that of pycocotools"
+)
+@few
+@given(st.data())
+def test_an_annotation_file_of_any_kind(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(detection, "RESAMPLES", 2)
+    file = changed(data.draw, COCO)
+    try:
+        read = detection.load_data(coco_folder(tmp_path, json.dumps(file)), "validation")
+    except harness.Problem as why:
+        assert "instances_val2017.json" in str(why) or "missing" in str(why)
+        return
+    about = {"labels": list(read.about["categories"].values())}
+    try:
+        scores = detection.score(found_by(read), read, detection.PROTOCOLS["standard"], about)
+    except harness.Refused:
+        return  # names that cannot be told apart, or no category at all
+    json.dumps(scores, allow_nan=False)
+    assert all(0 <= value <= 1 for value in scores["metrics"].values())
