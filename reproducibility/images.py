@@ -73,7 +73,7 @@ def content_revision(files: Sequence[Path], *further: object) -> str:
     total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:
         for file, digest in zip(files, pool.map(one, files), strict=True):
-            total.update(file.name.encode() + b"\0" + digest)
+            total.update(os.fsencode(file.name) + b"\0" + digest)
     return f"sha256:{total.hexdigest()}"
 
 

@@ -115,7 +115,7 @@ def _work(send, task: Task, model: Model, passes: list[Pass], options: dict) -> 
                     say("scored", number, name, record, scores)
                 except Exception as why:  # one protocol's fault: the others are scored all the same
                     say("refused", number, name, one_line(why))
-    except Exception as why:
+    except BaseException as why:  # a panic in a library's Rust is no Exception
         say("failed", stage, one_line(why))
 
 

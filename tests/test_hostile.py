@@ -6,6 +6,7 @@ Inputs that hypothesis draws are the same in every run.
 import io
 import itertools
 import json
+import os
 import signal
 import struct
 import sys
@@ -14,6 +15,7 @@ import zlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,9 +23,12 @@ from PIL import Image
 
 import detection
 import harness
+import image_classification
 import images
 import modelinfo
 import ptm
+import sentiment_analysis
+from imagenet_labels import synsets
 
 FEW, MANY = 100, 1000  # inputs that hypothesis draws: from a fixed seed
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -638,3 +643,113 @@ def test_an_annotation_file_of_any_kind(tmp_path, monkeypatch, data):
         return  # names that cannot be told apart, or no category at all
     json.dumps(scores, allow_nan=False)
     assert all(0 <= value <= 1 for value in scores["metrics"].values())
+
+
+ANSWERS = {  # file -> what it may hold and no answer can be read from
+    "val.txt": [
+        "a.jpg -1",
+        "a.jpg 1000",
+        "a.jpg 1.5",
+        "a.jpg 1 2",
+        "",
+        "a.jpg \0",
+        "\ud800",
+        "a.jpg " + "9" * 5000,
+    ],
+    "LOC_val_solution.csv": [
+        f"ImageId,PredictionString\na{rest}"
+        for rest in ("", ",", ",n99 1", ",\0", "," + "x" * 200_000, ',"n')
+    ],
+    "ILSVRC2012_validation_ground_truth.txt": ["1", "x", "\ud800"],
+}
+
+
+@pytest.mark.tried(
+    "a file of ImageNet answers that holds none", sum(map(len, ANSWERS.values())), "named, exit code 2"
+)
+def test_answers_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(photo(), "JPEG"))
+    for name, texts in ANSWERS.items():
+        for text in texts:
+            (tmp_path / name).write_text(text, errors="surrogatepass")
+            with pytest.raises(harness.Problem, match=name):
+                pytest.fail(text[:80], image_classification.load_data(tmp_path, "validation"))
+        (tmp_path / name).unlink()
+
+
+IMAGE = pa.array([{"bytes": b"x"}])
+TABLES = {
+    "no label": pa.table({"image": IMAGE}),
+    **{
+        f"label {kind}": pa.table({"image": IMAGE, "label": pa.array([value], kind)})
+        for value, kind in [
+            ("cat", pa.string()),
+            (None, pa.int64()),
+            (5.5, pa.float64()),
+            (float("nan"), pa.float64()),
+            ([5], pa.list_(pa.int64())),
+            (-1, pa.int64()),
+            (1000, pa.int64()),
+            (b"\xff", pa.binary()),
+        ]
+    },
+    **{
+        f"about {text[:20]!r}": pa.table({"image": IMAGE, "label": [5]}, metadata={b"huggingface": text})
+        for text in [b"{", b"[1]", b"\xff", b"[" * 10**5, b'{"info": [1]}', b'{"info": {"features": []}}']
+        + [
+            b'{"info": {"features": {"label": {"names": %s}}}}' % names
+            for names in (b"5", b'["a", "b"]', b'{"a": 1}', b"[%s]" % b",".join([b"1"] * 1000))
+        ]
+    },
+}
+PARTS = 40  # places at which a Parquet file is cut, and at which one of its bytes is changed
+
+
+@pytest.mark.tried("a Parquet file of images that is damaged or of another kind", len(TABLES) + 2 * PARTS,
+                   "named, exit code 2, or read as it was")  # fmt: skip
+def test_a_parquet_file_of_another_kind(tmp_path):
+    file = tmp_path / "validation-0.parquet"
+    for name, table in TABLES.items():
+        pa.parquet.write_table(table, file)
+        with pytest.raises(harness.Problem, match="arquet"):
+            pytest.fail(name, image_classification.load_data(tmp_path, "validation"))
+    pa.parquet.write_table(pa.table({"image": IMAGE, "label": [5]}), file)
+    whole = file.read_bytes()
+    assert image_classification.load_data(tmp_path, "validation").targets == [5]
+    for part in range(PARTS):
+        place = part * len(whole) // PARTS
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]):
+            file.write_bytes(damaged)
+            try:
+                data = image_classification.load_data(tmp_path, "validation")
+            except harness.Problem as why:
+                assert "arquet" in str(why)
+            else:
+                assert len(data.targets) == len(data.examples) and all(0 <= t < 1000 for t in data.targets)
+
+
+TEXTS = ['"a\\ud800"', "[" * 10**5, "null", "5", '"\ud800"', "{", "NaN", "9" * 5000]
+
+
+@pytest.mark.tried("a line of texts that holds none", len(TEXTS), "the line is named, exit code 2")
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_a_text_that_is_none(tmp_path, text):
+    line = f'{{"text": {text}, "label": 1}}'
+    (tmp_path / "test.jsonl").write_text(f'{{"text": "a", "label": 1}}\n{line}\n', errors="surrogatepass")
+    with pytest.raises(harness.Problem, match=r"line 2|test\.jsonl: .* codec"):
+        sentiment_analysis.load_data(tmp_path, "test")
+
+
+@pytest.mark.tried(
+    "a data folder with odd file names, links in a circle and pipes", 5, "images alone are read"
+)
+def test_a_folder_of_odd_files(tmp_path):
+    folder = tmp_path / next(iter(synsets()))
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.jpg")).write_bytes(encoded(photo(), "JPEG"))
+    (folder / "folder.jpg").mkdir()
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (folder / "gone.jpg").symlink_to("nothing")
+    os.mkfifo(folder / "pipe.jpg")
+    data = image_classification.load_data(tmp_path, "validation")
+    assert data.targets == [0] and data.revision.startswith("sha256:")
