@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import os
+import pickle
+import shutil
 import signal
 import struct
 import sys
@@ -753,3 +755,269 @@ def test_a_folder_of_odd_files(tmp_path):
     os.mkfifo(folder / "pipe.jpg")
     data = image_classification.load_data(tmp_path, "validation")
     assert data.targets == [0] and data.revision.startswith("sha256:")
+
+
+# ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
+
+PARTS_OF = {"text": sentiment_analysis, "image": image_classification, "boxes": detection}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A folder with a model of a few hundred weights for each task, and two pictures."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        PreTrainedTokenizerFast,
+        ViTConfig,
+        ViTForImageClassification,
+        ViTImageProcessorPil,
+        YolosConfig,
+        YolosForObjectDetection,
+        YolosImageProcessorPil,
+    )
+
+    folder, threads = tmp_path_factory.mktemp("zoo"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = {word: i for i, word in enumerate("[PAD] [UNK] [CLS] i feel happy and sad".split())}
+    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        folder / "text"
+    )
+    config = BertConfig(**tiny, vocab_size=len(words), max_position_embeddings=16, pad_token_id=0)
+    config.id2label = dict(enumerate(sentiment_analysis.LABELS))
+    BertForSequenceClassification(config).save_pretrained(folder / "text")
+    config = ViTConfig(**tiny, image_size=32, patch_size=16)
+    config.id2label = dict(enumerate(synsets().values()))
+    ViTForImageClassification(config).save_pretrained(folder / "image")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder / "image")
+    config = YolosConfig(**tiny, image_size=[64, 64], patch_size=16, num_detection_tokens=5)
+    config.id2label = {0: "person", 1: "cat"}
+    YolosForObjectDetection(config).save_pretrained(folder / "boxes")
+    YolosImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder / "boxes")
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def examples(kind: str, folder, texts: list[str] | None = None) -> harness.Data:
+    """Two examples of a task's data."""
+    files = [folder / f"{n}.png" for n in (1, 2)]
+    for file in files:
+        file.write_bytes(encoded(photo(), "PNG"))
+    if kind == "text":
+        texts = texts or ["i feel happy", "and sad"]
+        return harness.Data("test", "", "", texts, [1] * len(texts), len(texts))
+    if kind == "image":
+        return harness.Data("validation", "", "", list(map(str, files)), [0, 1], 2)
+    marks = [[{"category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}]] * 2
+    about = {"categories": {1: "person", 3: "cat"}}
+    return harness.Data(
+        "validation", "", "", [(n, str(f), 20, 30) for n, f in enumerate(files)], marks, 2, about
+    )
+
+
+def measure(kind: str, folder, data: harness.Data) -> dict[str, dict]:
+    """Protocol -> scores, through what a model's own process does; raises what becomes the row's error."""
+    import torch
+
+    task = PARTS_OF[kind].TASK
+    model = task.load_model(folder, torch.device("cpu"), torch.float32)
+    about, tables, places = task.describe(model), [], []
+    json.dumps(about, allow_nan=False)
+    for batch in task.predict(model, data, next(iter(task.protocols.values())), 2):
+        assert not batch.unread
+        columns = {k: list(v) if isinstance(v, np.ndarray) else v for k, v in batch.columns.items()}
+        tables.append(pa.table(columns))
+        places += batch.places
+    assert sorted(places) == list(range(len(data.examples)))
+    table = pa.concat_tables(tables).append_column("example", pa.array(places)).sort_by("example")
+    found = {name: task.score(table, data, protocol, about) for name, protocol in task.protocols.items()}
+    for scores in found.values():
+        json.dumps(scores, allow_nan=False)
+        assert all(0 <= value <= 1 for value in scores["metrics"].values())
+    return found
+
+
+@pytest.fixture
+def altered(zoo, tmp_path, monkeypatch):
+    """A copy of a model with other files: name -> bytes, a JSON list, changed keys of its JSON, or None."""
+    monkeypatch.setattr(detection, "RESAMPLES", 2)
+    monkeypatch.chdir(tmp_path)
+
+    def copy(kind: str, **files):
+        folder = tmp_path / kind
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(zoo / kind, folder)
+        for name, content in files.items():
+            path = folder / {"config": "config.json", "weights": "model.safetensors"}.get(name, name)
+            if content is None:
+                path.unlink()
+            elif isinstance(content, dict):
+                path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | content))
+            else:
+                path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        return folder
+
+    return copy
+
+
+def weights(path, change) -> bytes:
+    from safetensors.torch import load_file, save
+
+    return save({name: change(name, value) for name, value in load_file(path).items()}, {"format": "pt"})
+
+
+BROKEN = {  # name, tensor -> tensor
+    "all NaN": lambda name, value: value * float("nan"),
+    "all infinite": lambda name, value: value * 0 + float("inf"),
+    "overflow": lambda name, value: value * 0 + 1e38,
+    "NaN in one class": lambda name, value: value.index_fill(0, *NAN) if name.endswith(LAST) else value,
+    "NaN in the boxes": lambda name, value: value * float("nan") if "bbox" in name or name in LAST else value,
+}
+LAST = ("classifier.bias", "class_labels_classifier.layers.2.bias")
+
+
+@pytest.mark.tried(
+    "weights of NaN, infinity or overflow in the three runners", 3 * len(BROKEN), "an error, no score"
+)
+@pytest.mark.parametrize("kind", PARTS_OF)
+@pytest.mark.parametrize("name", BROKEN)
+def test_weights_that_are_no_numbers_give_no_score(zoo, altered, tmp_path, kind, name):
+    import torch
+
+    global NAN
+    NAN = torch.tensor([0]), float("nan")
+    assert measure(kind, zoo / kind, examples(kind, tmp_path))
+    folder = altered(kind, weights=weights(zoo / kind / "model.safetensors", BROKEN[name]))
+    with pytest.raises(harness.Refused, match="not finite"):
+        measure(kind, folder, examples(kind, tmp_path))
+
+
+def header(value: object, size: int | None = None, rest: bytes = b"") -> bytes:
+    text = json.dumps(value).encode() if not isinstance(value, bytes) else value
+    return struct.pack("<Q", len(text) if size is None else size) + text + rest
+
+
+TENSOR = {"dtype": "F32", "shape": [10**15], "data_offsets": [0, 4 * 10**15]}
+FILES = [
+    b"",
+    header({}, 2**63),
+    header({}, 10**8),
+    header(b"x" * 9),
+    header(b"[" * 10**5),
+    header({"a": TENSOR}),
+]
+FILES += [
+    header({"a": TENSOR | {"shape": [1], "data_offsets": [4, 0]}}),
+    pickle.dumps("no tensors"),
+    b"PK\x03\x04",
+]
+SAFETENSORS = {f"safetensors {n}": {"weights": content} for n, content in enumerate(FILES)}
+CONFIGS = {
+    f"{key} {value!r:.20}": {"config": {key: value}}
+    for key, values in {
+        "hidden_size": [10**9, -1, 0, "8", 8.5],
+        "vocab_size": [10**12],
+        "max_position_embeddings": [10**12],
+        "num_hidden_layers": [50],
+        "layer_norm_eps": [float("nan"), -1.0],
+        "hidden_act": ["__import__('os').mkdir('ran')"],
+        "model_type": ["../../x"],
+        "dtype": ["evil"],
+        "auto_map": [{"AutoModel": "x--y.Z"}, "x"],
+        "_attn_implementation": ["evil/kernels"],
+        "quantization_config": [5, {"quant_method": "bitsandbytes", "load_in_4bit": True}],
+        "id2label": [["a"] * 6, {"a": "b"}, {}, {"9" * 5000: "a"}]
+        + [{str(i): "x" for i in at} for at in ([1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 7], [-1, 0, 1, 2, 3, 4])],
+        "num_labels": [3],
+        "return_dict": [False],
+    }.items()
+    for value in values
+}
+TOKENIZERS = {
+    "none": {"tokenizer.json": None, "tokenizer_config.json": None},
+    "none, but a path": {
+        "tokenizer.json": None,
+        "tokenizer_config.json": {"vocab_file": "/etc/passwd", "tokenizer_class": "BertTokenizer"},
+    },
+    "no JSON": {"tokenizer.json": b"{"},
+    "a list": {"tokenizer_config.json": [1]},
+    "own code": {"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["x.Y", None]}}},
+    "a length below 0": {"tokenizer_config.json": {"model_max_length": -1}},
+    "a length in words": {"tokenizer_config.json": {"model_max_length": "x"}},
+    "a token beyond the embedding": {"tokenizer_config.json": {"pad_token": "[NEW]"}},
+}
+FAIL = [(kind, name, files) for kind in PARTS_OF for name, files in SAFETENSORS.items()]
+FAIL += [("text", name, files) for name, files in (CONFIGS | TOKENIZERS).items()]
+FAIL += [
+    (kind, f"{key} {value!r:.20}", {"preprocessor_config.json": {key: value}})
+    for kind in ("image", "boxes")
+    for key, value in {
+        "size": {"height": 10**9, "width": 10**9},
+        "image_std": [0, 0, 0],
+        "image_mean": [0.5],
+        "rescale_factor": 1e308,
+        "resample": 99,
+        "auto_map": {"AutoImageProcessor": "x.Y"},
+        "image_processor_type": "os.system",
+    }.items()
+]
+FAIL += [(kind, "no preprocessor", {"preprocessor_config.json": None}) for kind in ("image", "boxes")]
+
+
+@pytest.mark.tried(
+    "a model with a hostile configuration, tokenizer or weight file", len(FAIL), "an error, no score"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_hostile_model_has_no_score(altered, tmp_path):
+    for kind, name, files in FAIL:
+        folder, data = altered(kind, **files), examples(kind, tmp_path)
+        try:
+            found = measure(kind, folder, data)
+        except Exception as why:
+            assert harness.one_line(why).isprintable() and len(harness.one_line(why)) <= 500
+        else:
+            pytest.fail(f"{kind}, {name}: {found}")
+    assert not (tmp_path / "ran").exists()
+
+
+ODD = [
+    "",
+    " \n\t ",
+    "happy " * 16_667,
+    "x" * 100_000,
+    "שלום \u202eabc",
+    "a\0b",
+    "👨‍👩‍👧" * 99,
+    "[PAD] [UNK]",
+    "a" + "\u0301" * 5000,
+]
+
+
+@pytest.mark.tried(
+    "an odd text (empty, 100,000 characters, right-to-left, NUL, emoji)", len(ODD), "one answer each"
+)
+def test_odd_texts_are_answered(zoo, tmp_path):
+    texts = ["i feel happy", *ODD]
+    for scores in measure("text", zoo / "text", examples("text", tmp_path, texts)).values():
+        assert scores["metrics"]["accuracy"] * len(texts) == pytest.approx(
+            round(scores["metrics"]["accuracy"] * len(texts))
+        )
+        assert scores["truncated"] == 2
+
+
+@pytest.mark.tried("an image of odd size (1x1, 3x3, 1x50, …)", 6, "the pixels of a plain resize")
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 50), (50, 1), (3, 50), (50, 3)])
+def test_an_image_of_odd_size_keeps_its_pixels(zoo, size):
+    import torch
+
+    model = image_classification.load_model(zoo / "image", torch.device("cpu"), torch.float32)
+    found = images.tensors(photo(*size), model, {})["pixel_values"][0].permute(1, 2, 0).numpy()
+    wanted = np.asarray(photo(*size).resize((32, 32), Image.Resampling.BILINEAR), float) / 255
+    assert np.abs(found - (wanted - 0.5) / 0.5).max() < 1e-5
