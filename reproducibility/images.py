@@ -74,7 +74,7 @@ def content_revision(files: Sequence[Path], *further: object) -> tuple[str, list
         hashes = list(pool.map(one, files))
     total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
     for file, found in zip(files, hashes, strict=True):
-        total.update(f"{file.name}\0{found}".encode(errors="surrogateescape"))
+        total.update(os.fsencode(f"{file.name}\0{found}"))
     return f"sha256:{total.hexdigest()}", hashes
 
 

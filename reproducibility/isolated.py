@@ -161,7 +161,7 @@ def _work(connection, task: Task, model: Model, options: dict) -> None:
                 batch = batch or task.batch_size.get(device.type, task.batch_size["cpu"])
                 batch = _forward(task, loaded, *given, batch, say)
             say("done")
-        except Exception as why:
+        except BaseException as why:  # a panic in a library's Rust is no Exception
             say("failed", stage, one_line(why))
 
 

@@ -6,6 +6,9 @@ Inputs that hypothesis draws are the same in every run.
 import io
 import itertools
 import json
+import os
+import pickle
+import shutil
 import signal
 import struct
 import sys
@@ -13,15 +16,21 @@ import types
 import zlib
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import detection
 import harness
+import image_classification
 import images
 import modelinfo
 import ptm
+import sentiment_analysis
+from imagenet_labels import synsets
 
 FEW, MANY = 100, 1000  # inputs that hypothesis draws: from a fixed seed
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -527,3 +536,488 @@ def test_image_files_of_any_bytes(kind, data):
         assert harness.one_line(why)
     else:
         assert all(view.mode == "RGB" for view in views)
+
+
+# ── Annotations, answers and texts ────────────────────────────────────────────────────────────────────────
+
+COCO = {
+    "images": [{"id": n, "file_name": f"{n}.jpg", "height": 20, "width": 30} for n in (1, 2)],
+    "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "cat"}],
+    "annotations": [
+        {"id": n, "image_id": n, "category_id": c, "bbox": [1.5, 1, 9, 9], "area": 81, "iscrowd": 0}
+        for n, c in ((1, 1), (2, 3))
+    ],
+}
+BOXES = [
+    [1, 1, -9, 9],
+    [1, 1, 9, -9],
+    [1e300, 1, 9, 9],
+    [1, 2, 3],
+    [None] * 4,
+    ["1"] * 4,
+    [True] * 4,
+    "x",
+    {},
+    None,
+]
+BOXES += [[float("nan"), 1, 9, 9], [1, 1, float("inf"), 9]]
+IDS = ["1", 1.0, 1.5, None, True, -1, 2**53 + 1, 2**63, 2**64, 10**400, [1], 9]
+SIDES = [0, -1, "20", None, 1e9, 10**400, True, [1], 1.5]
+WRONG = [  # where -> what no annotation file holds there
+    *((("annotations", 0, "bbox"), box) for box in BOXES),
+    *(
+        (("annotations", 0, "area"), area)
+        for area in (-1, "x", None, float("nan"), float("inf"), True, 10**400)
+    ),
+    *((("annotations", 0, "iscrowd"), crowd) for crowd in (-1, 2, "0", None, 0.5, True)),
+    *((("annotations", 0, key), value) for key in ("image_id", "category_id") for value in IDS),
+    *(((part, 0, "id"), value) for part in ("images", "categories") for value in IDS),
+    *((("images", 0, key), value) for key in ("height", "width") for value in SIDES),
+    *(
+        (("images", 0, "file_name"), name)
+        for name in ("..", "/", "", "\0", "x" * 5000, "\ud800", None, 5, "/etc/passwd")
+    ),
+    *((("categories", 0, "name"), name) for name in (None, 5, ["x"], "\ud800")),
+    *(((part,), value) for part in COCO for value in (None, 5, {}, [5], [[]], "x")),
+    (("images", 1, "id"), 1),  # twice
+    (("categories", 1, "id"), 1),
+]
+
+
+def coco_folder(folder, text: str):
+    """A data folder of COCO's layout with this annotation file."""
+    for name in ("annotations", "val2017"):
+        (folder / name).mkdir(exist_ok=True)
+    for n in (1, 2):
+        (folder / "val2017" / f"{n}.jpg").write_bytes(encoded(photo(), "JPEG"))
+    (folder / "annotations" / "instances_val2017.json").write_text(text, errors="surrogatepass")
+    return folder
+
+
+@pytest.mark.tried(
+    "an annotation file with a wrong value", len(WRONG), "the file is named, exit code 2; no number"
+)
+def test_a_wrong_annotation_is_not_scored(tmp_path):
+    assert (
+        detection.load_data(coco_folder(tmp_path, json.dumps(COCO)), "validation").expected == detection.SIZE
+    )
+    for path, value in WRONG:
+        coco = json.loads(json.dumps(COCO))
+        node = coco
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+        with pytest.raises(harness.Problem, match=r"not a COCO annotation file|images are missing"):
+            pytest.fail(
+                f"{path}: {value!r}",
+                detection.load_data(coco_folder(tmp_path, json.dumps(coco)), "validation"),
+            )
+
+
+def found_by(data: harness.Data) -> pa.Table:
+    """Two detections in each image: the annotated box as either category."""
+    kinds = {"labels": pa.int32(), "scores": pa.float32(), "boxes": pa.float32()}
+    values = {"labels": [0, 1], "scores": [0.9, 0.8], "boxes": [1.5, 1, 10.5, 10] * 2}
+    n = len(data.examples)
+    columns = {name: pa.array([values[name]] * n, pa.list_(kind)) for name, kind in kinds.items()}
+    return pa.table(
+        columns | {f"turned_{name}": pa.nulls(n, column.type) for name, column in columns.items()}
+    )
+
+
+@pytest.mark.tried(
+    "an annotation file with any values", FEW, "the file is named, or the score is that of pycocotools"
+)
+@few
+@given(st.data())
+def test_an_annotation_file_of_any_kind(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(detection, "RESAMPLES", 2)
+    file = changed(data.draw, COCO)
+    try:
+        read = detection.load_data(coco_folder(tmp_path, json.dumps(file)), "validation")
+    except harness.Problem as why:
+        assert "instances_val2017.json" in str(why) or "missing" in str(why)
+        return
+    about = {"labels": list(read.about["categories"].values())}
+    try:
+        scores = detection.score(found_by(read), read, detection.PROTOCOLS["standard"], about)
+    except harness.Refused:
+        return  # names that cannot be told apart, or no category at all
+    json.dumps(scores, allow_nan=False)
+    assert all(0 <= value <= 1 for value in scores["metrics"].values())
+
+
+ANSWERS = {  # file -> what it may hold and no answer can be read from
+    "val.txt": [
+        "a.jpg -1",
+        "a.jpg 1000",
+        "a.jpg 1.5",
+        "a.jpg 1 2",
+        "",
+        "a.jpg \0",
+        "\ud800",
+        "a.jpg " + "9" * 5000,
+    ],
+    "LOC_val_solution.csv": [
+        f"ImageId,PredictionString\na{rest}"
+        for rest in ("", ",", ",n99 1", ",\0", "," + "x" * 200_000, ',"n')
+    ],
+    "ILSVRC2012_validation_ground_truth.txt": ["1", "x", "\ud800"],
+}
+
+
+@pytest.mark.tried(
+    "a file of ImageNet answers that holds none", sum(map(len, ANSWERS.values())), "named, exit code 2"
+)
+def test_answers_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(photo(), "JPEG"))
+    for name, texts in ANSWERS.items():
+        for text in texts:
+            (tmp_path / name).write_text(text, errors="surrogatepass")
+            with pytest.raises(harness.Problem, match=name):
+                pytest.fail(text[:80], image_classification.load_data(tmp_path, "validation"))
+        (tmp_path / name).unlink()
+
+
+IMAGE = pa.array([{"bytes": b"x"}])
+TABLES = {
+    "no label": pa.table({"image": IMAGE}),
+    **{
+        f"label {kind}": pa.table({"image": IMAGE, "label": pa.array([value], kind)})
+        for value, kind in [
+            ("cat", pa.string()),
+            (None, pa.int64()),
+            (5.5, pa.float64()),
+            (float("nan"), pa.float64()),
+            ([5], pa.list_(pa.int64())),
+            (-1, pa.int64()),
+            (1000, pa.int64()),
+            (b"\xff", pa.binary()),
+        ]
+    },
+    **{
+        f"about {text[:20]!r}": pa.table({"image": IMAGE, "label": [5]}, metadata={b"huggingface": text})
+        for text in [b"{", b"[1]", b"\xff", b"[" * 10**5, b'{"info": [1]}', b'{"info": {"features": []}}']
+        + [
+            b'{"info": {"features": {"label": {"names": %s}}}}' % names
+            for names in (b"5", b'["a", "b"]', b'{"a": 1}', b"[%s]" % b",".join([b"1"] * 1000))
+        ]
+    },
+}
+PARTS = 40  # places at which a Parquet file is cut, and at which one of its bytes is changed
+
+
+@pytest.mark.tried("a Parquet file of images that is damaged or of another kind", len(TABLES) + 2 * PARTS,
+                   "named, exit code 2, or read as it was")  # fmt: skip
+def test_a_parquet_file_of_another_kind(tmp_path):
+    file = tmp_path / "validation-0.parquet"
+    for name, table in TABLES.items():
+        pa.parquet.write_table(table, file)
+        with pytest.raises(harness.Problem, match="arquet"):
+            pytest.fail(name, image_classification.load_data(tmp_path, "validation"))
+    pa.parquet.write_table(pa.table({"image": IMAGE, "label": [5]}), file)
+    whole = file.read_bytes()
+    assert image_classification.load_data(tmp_path, "validation").targets == [5]
+    for part in range(PARTS):
+        place = part * len(whole) // PARTS
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]):
+            file.write_bytes(damaged)
+            try:
+                data = image_classification.load_data(tmp_path, "validation")
+            except harness.Problem as why:
+                assert "arquet" in str(why)
+            else:
+                assert len(data.targets) == len(data.examples) and all(0 <= t < 1000 for t in data.targets)
+
+
+TEXTS = ['"a\\ud800"', "[" * 10**5, "null", "5", '"\ud800"', "{", "NaN", "9" * 5000]
+
+
+@pytest.mark.tried("a line of texts that holds none", len(TEXTS), "the line is named, exit code 2")
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_a_text_that_is_none(tmp_path, text):
+    line = f'{{"text": {text}, "label": 1}}'
+    (tmp_path / "test.jsonl").write_text(f'{{"text": "a", "label": 1}}\n{line}\n', errors="surrogatepass")
+    with pytest.raises(harness.Problem, match=r"line 2|test\.jsonl: .* codec"):
+        sentiment_analysis.load_data(tmp_path, "test")
+
+
+@pytest.mark.tried(
+    "a data folder with odd file names, links in a circle and pipes", 5, "images alone are read"
+)
+def test_a_folder_of_odd_files(tmp_path):
+    folder = tmp_path / next(iter(synsets()))
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.jpg")).write_bytes(encoded(photo(), "JPEG"))
+    (folder / "folder.jpg").mkdir()
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (folder / "gone.jpg").symlink_to("nothing")
+    os.mkfifo(folder / "pipe.jpg")
+    data = image_classification.load_data(tmp_path, "validation")
+    assert data.targets == [0] and data.revision.startswith("sha256:")
+
+
+# ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
+
+PARTS_OF = {"text": sentiment_analysis, "image": image_classification, "boxes": detection}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A folder with a model of a few hundred weights for each task, and two pictures."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        PreTrainedTokenizerFast,
+        ViTConfig,
+        ViTForImageClassification,
+        ViTImageProcessorPil,
+        YolosConfig,
+        YolosForObjectDetection,
+        YolosImageProcessorPil,
+    )
+
+    folder, threads = tmp_path_factory.mktemp("zoo"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = {word: i for i, word in enumerate("[PAD] [UNK] [CLS] i feel happy and sad".split())}
+    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        folder / "text"
+    )
+    config = BertConfig(**tiny, vocab_size=len(words), max_position_embeddings=16, pad_token_id=0)
+    config.id2label = dict(enumerate(sentiment_analysis.LABELS))
+    BertForSequenceClassification(config).save_pretrained(folder / "text")
+    config = ViTConfig(**tiny, image_size=32, patch_size=16)
+    config.id2label = dict(enumerate(synsets().values()))
+    ViTForImageClassification(config).save_pretrained(folder / "image")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder / "image")
+    config = YolosConfig(**tiny, image_size=[64, 64], patch_size=16, num_detection_tokens=5)
+    config.id2label = {0: "person", 1: "cat"}
+    YolosForObjectDetection(config).save_pretrained(folder / "boxes")
+    YolosImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder / "boxes")
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def examples(kind: str, folder, texts: list[str] | None = None) -> harness.Data:
+    """Two examples of a task's data."""
+    files = [folder / f"{n}.png" for n in (1, 2)]
+    for file in files:
+        file.write_bytes(encoded(photo(), "PNG"))
+    if kind == "text":
+        texts = texts or ["i feel happy", "and sad"]
+        return harness.Data("test", "", "", texts, [1] * len(texts), len(texts))
+    if kind == "image":
+        return harness.Data("validation", "", "", list(map(str, files)), [0, 1], 2)
+    marks = [[{"category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}]] * 2
+    about = {"categories": {1: "person", 3: "cat"}}
+    return harness.Data(
+        "validation", "", "", [(n, str(f), 20, 30) for n, f in enumerate(files)], marks, 2, about
+    )
+
+
+def measure(kind: str, folder, data: harness.Data) -> dict[str, dict]:
+    """Protocol -> scores, through what a model's own process does; raises what becomes the row's error."""
+    import torch
+
+    task = PARTS_OF[kind].TASK
+    model = task.load_model(folder, torch.device("cpu"), torch.float32)
+    about, tables, places = task.describe(model), [], []
+    json.dumps(about, allow_nan=False)
+    for batch in task.predict(model, data, next(iter(task.protocols.values())), 2):
+        assert not batch.unread
+        columns = {k: list(v) if isinstance(v, np.ndarray) else v for k, v in batch.columns.items()}
+        tables.append(pa.table(columns))
+        places += batch.places
+    assert sorted(places) == list(range(len(data.examples)))
+    table = pa.concat_tables(tables).append_column("example", pa.array(places)).sort_by("example")
+    found = {name: task.score(table, data, protocol, about) for name, protocol in task.protocols.items()}
+    for scores in found.values():
+        json.dumps(scores, allow_nan=False)
+        assert all(0 <= value <= 1 for value in scores["metrics"].values())
+    return found
+
+
+@pytest.fixture
+def altered(zoo, tmp_path, monkeypatch):
+    """A copy of a model with other files: name -> bytes, a JSON list, changed keys of its JSON, or None."""
+    monkeypatch.setattr(detection, "RESAMPLES", 2)
+    monkeypatch.chdir(tmp_path)
+
+    def copy(kind: str, **files):
+        folder = tmp_path / kind
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(zoo / kind, folder)
+        for name, content in files.items():
+            path = folder / {"config": "config.json", "weights": "model.safetensors"}.get(name, name)
+            if content is None:
+                path.unlink()
+            elif isinstance(content, dict):
+                path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | content))
+            else:
+                path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        return folder
+
+    return copy
+
+
+def weights(path, change) -> bytes:
+    from safetensors.torch import load_file, save
+
+    return save({name: change(name, value) for name, value in load_file(path).items()}, {"format": "pt"})
+
+
+BROKEN = {  # name, tensor -> tensor
+    "all NaN": lambda name, value: value * float("nan"),
+    "all infinite": lambda name, value: value * 0 + float("inf"),
+    "overflow": lambda name, value: value * 0 + 1e38,
+    "NaN in one class": lambda name, value: value.index_fill(0, *NAN) if name.endswith(LAST) else value,
+    "NaN in the boxes": lambda name, value: value * float("nan") if "bbox" in name or name in LAST else value,
+}
+LAST = ("classifier.bias", "class_labels_classifier.layers.2.bias")
+
+
+@pytest.mark.tried(
+    "weights of NaN, infinity or overflow in the three runners", 3 * len(BROKEN), "an error, no score"
+)
+@pytest.mark.parametrize("kind", PARTS_OF)
+@pytest.mark.parametrize("name", BROKEN)
+def test_weights_that_are_no_numbers_give_no_score(zoo, altered, tmp_path, kind, name):
+    import torch
+
+    global NAN
+    NAN = torch.tensor([0]), float("nan")
+    assert measure(kind, zoo / kind, examples(kind, tmp_path))
+    folder = altered(kind, weights=weights(zoo / kind / "model.safetensors", BROKEN[name]))
+    with pytest.raises(harness.Refused, match="not finite"):
+        measure(kind, folder, examples(kind, tmp_path))
+
+
+def header(value: object, size: int | None = None, rest: bytes = b"") -> bytes:
+    text = json.dumps(value).encode() if not isinstance(value, bytes) else value
+    return struct.pack("<Q", len(text) if size is None else size) + text + rest
+
+
+TENSOR = {"dtype": "F32", "shape": [10**15], "data_offsets": [0, 4 * 10**15]}
+FILES = [
+    b"",
+    header({}, 2**63),
+    header({}, 10**8),
+    header(b"x" * 9),
+    header(b"[" * 10**5),
+    header({"a": TENSOR}),
+]
+FILES += [
+    header({"a": TENSOR | {"shape": [1], "data_offsets": [4, 0]}}),
+    pickle.dumps("no tensors"),
+    b"PK\x03\x04",
+]
+SAFETENSORS = {f"safetensors {n}": {"weights": content} for n, content in enumerate(FILES)}
+CONFIGS = {
+    f"{key} {value!r:.20}": {"config": {key: value}}
+    for key, values in {
+        "hidden_size": [10**9, -1, 0, "8", 8.5],
+        "vocab_size": [10**12],
+        "max_position_embeddings": [10**12],
+        "num_hidden_layers": [50],
+        "layer_norm_eps": [float("nan"), -1.0],
+        "hidden_act": ["__import__('os').mkdir('ran')"],
+        "model_type": ["../../x"],
+        "dtype": ["evil"],
+        "auto_map": [{"AutoModel": "x--y.Z"}, "x"],
+        "_attn_implementation": ["evil/kernels"],
+        "quantization_config": [5, {"quant_method": "bitsandbytes", "load_in_4bit": True}],
+        "id2label": [["a"] * 6, {"a": "b"}, {}, {"9" * 5000: "a"}]
+        + [{str(i): "x" for i in at} for at in ([1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 7], [-1, 0, 1, 2, 3, 4])],
+        "num_labels": [3],
+        "return_dict": [False],
+    }.items()
+    for value in values
+}
+TOKENIZERS = {
+    "none": {"tokenizer.json": None, "tokenizer_config.json": None},
+    "none, but a path": {
+        "tokenizer.json": None,
+        "tokenizer_config.json": {"vocab_file": "/etc/passwd", "tokenizer_class": "BertTokenizer"},
+    },
+    "no JSON": {"tokenizer.json": b"{"},
+    "a list": {"tokenizer_config.json": [1]},
+    "own code": {"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["x.Y", None]}}},
+    "a length below 0": {"tokenizer_config.json": {"model_max_length": -1}},
+    "a length in words": {"tokenizer_config.json": {"model_max_length": "x"}},
+    "a token beyond the embedding": {"tokenizer_config.json": {"pad_token": "[NEW]"}},
+}
+FAIL = [(kind, name, files) for kind in PARTS_OF for name, files in SAFETENSORS.items()]
+FAIL += [("text", name, files) for name, files in (CONFIGS | TOKENIZERS).items()]
+FAIL += [
+    (kind, f"{key} {value!r:.20}", {"preprocessor_config.json": {key: value}})
+    for kind in ("image", "boxes")
+    for key, value in {
+        "size": {"height": 10**9, "width": 10**9},
+        "image_std": [0, 0, 0],
+        "image_mean": [0.5],
+        "rescale_factor": 1e308,
+        "resample": 99,
+        "auto_map": {"AutoImageProcessor": "x.Y"},
+        "image_processor_type": "os.system",
+    }.items()
+]
+FAIL += [(kind, "no preprocessor", {"preprocessor_config.json": None}) for kind in ("image", "boxes")]
+
+
+@pytest.mark.tried(
+    "a model with a hostile configuration, tokenizer or weight file", len(FAIL), "an error, no score"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_hostile_model_has_no_score(altered, tmp_path):
+    for kind, name, files in FAIL:
+        folder, data = altered(kind, **files), examples(kind, tmp_path)
+        try:
+            found = measure(kind, folder, data)
+        except Exception as why:
+            assert harness.one_line(why).isprintable() and len(harness.one_line(why)) <= 500
+        else:
+            pytest.fail(f"{kind}, {name}: {found}")
+    assert not (tmp_path / "ran").exists()
+
+
+ODD = [
+    "",
+    " \n\t ",
+    "happy " * 16_667,
+    "x" * 100_000,
+    "שלום \u202eabc",
+    "a\0b",
+    "👨‍👩‍👧" * 99,
+    "[PAD] [UNK]",
+    "a" + "\u0301" * 5000,
+]
+
+
+@pytest.mark.tried(
+    "an odd text (empty, 100,000 characters, right-to-left, NUL, emoji)", len(ODD), "one answer each"
+)
+def test_odd_texts_are_answered(zoo, tmp_path):
+    texts = ["i feel happy", *ODD]
+    for scores in measure("text", zoo / "text", examples("text", tmp_path, texts)).values():
+        assert scores["metrics"]["accuracy"] * len(texts) == pytest.approx(
+            round(scores["metrics"]["accuracy"] * len(texts))
+        )
+        assert scores["truncated"] == 2
+
+
+@pytest.mark.tried("an image of odd size (1x1, 3x3, 1x50, …)", 6, "the pixels of a plain resize")
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 50), (50, 1), (3, 50), (50, 3)])
+def test_an_image_of_odd_size_keeps_its_pixels(zoo, size):
+    import torch
+
+    model = image_classification.load_model(zoo / "image", torch.device("cpu"), torch.float32)
+    found = images.tensors(photo(*size), model, {})["pixel_values"][0].permute(1, 2, 0).numpy()
+    wanted = np.asarray(photo(*size).resize((32, 32), Image.Resampling.BILINEAR), float) / 255
+    assert np.abs(found - (wanted - 0.5) / 0.5).max() < 1e-5
