@@ -31,6 +31,7 @@ KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a 
     "RevisionNotFoundError": "the Hub has no such revision of this model",
     "DisabledRepoError": "disabled on the Hub",
     "UnpicklingError": "its weights are a pickle with more in it than tensors, which may be code: not loaded",
+    "MemoryError": "it needs more memory than there is",
     "HFValidationError": "neither a folder here nor a model id of the Hub",
 }
 

@@ -4,8 +4,8 @@
 
 `hub.models` maps id to record and may change while it serves, as the real one does. Each folder is a
 repository at one revision, its `main`. `hub.requests` lists what was asked for, as "GET path". `hub.faults`
-is a list of functions handler -> bool, each used for one request; True means it has answered. `hub.faults_at`
-holds such lists for the requests that a pattern, its key, is found in. `hub.before(n)` is called before
+is a list of functions handler -> bool, each used for one request; True means it has answered. In
+`hub.faults_at`, such lists wait for requests like their key, a pattern. `hub.before(n)` is called before
 request n.
 """
 
@@ -258,14 +258,14 @@ def fine(handler):
     return False
 
 
-def half(then=lambda: None):
+def half(then=lambda handler: None):
     """Sends half of a body, then does `then` and closes."""
 
     def fault(handler):
         def send(body: bytes):
             handler.wfile.write(body[: len(body) // 2])
             handler.wfile.flush()
-            then()
+            then(handler)
             handler.close_connection = True
 
         handler.send = send

@@ -55,6 +55,10 @@ def behave(config: dict) -> None:
             if not (mark := Path(os.environ["TOY_LOADS"]).with_name("crashed")).exists():
                 mark.touch()
                 os.abort()
+        case "greedy":
+            hoard = []
+            while True:
+                hoard.append(bytearray(1 << 28))
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
