@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
@@ -43,6 +44,7 @@ class Room:
             signal.SIGINT,
             signal.SIGTERM,
         }  # of a terminal or a batch system: for us, who end the child
+        resource_tracker.ensure_running()  # it would unblock them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
             self.child.start()
