@@ -18,10 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from ptm import Problem
+from ptm import Problem, locked
 from shards import as_table, cut, discard, gather, predictions, save, unanswered
 from task import Data, Failure, Pass, Task, versions
 
@@ -43,6 +44,7 @@ class Room:
             signal.SIGINT,
             signal.SIGTERM,
         }  # of a terminal or a batch system: for us, who end the child
+        resource_tracker.ensure_running()  # it would unblock them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
             self.child.start()
@@ -97,10 +99,11 @@ def run_apart(task: Task, model: Model, passes: list[Pass], options: dict, timeo
     """
     with contextlib.closing(Room(task, model, options, timeout)) as room:
         for number, part in enumerate(passes):
-            if options["force"]:
-                discard(part)
-            if not part.file.exists():
-                yield from _answer(room, task, part)
+            with locked(part.file):  # else a run beside this one takes its shards for rubbish
+                if options["force"]:
+                    discard(part)
+                if not part.file.exists():
+                    yield from _answer(room, task, part)
             for kind, *said in room.ask("score", part):
                 yield (kind, number, *said) if kind != "stage" else (kind, *said)
 
