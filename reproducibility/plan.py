@@ -7,7 +7,8 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from checkpoint import Model, digest, named
 from ptm import PTM, Problem, read_json, shown
