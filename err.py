@@ -12,9 +12,10 @@ import io
 import math
 import re
 from collections import Counter
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from ptm import PTM, ROOT, VOCABULARY, Help, Problem, atomic, read_json, run, shown, write_json
 

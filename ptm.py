@@ -18,11 +18,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Annotated, Any
 
 import msgspec
 
@@ -71,6 +70,7 @@ def dataset_name(stated: str | None, name: str | None = None) -> str | None:
     return _DATASET.get(_key(stated or "")) or (stated or "").strip() or None
 
 
+@functools.lru_cache(4096)
 def is_bounded(metric: str | None) -> bool:
     """True for a metric that cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
     known = metric in VOCABULARY["metrics"] or re.match(r"(f1|precision|recall)-|pass@\d", metric or "")
@@ -97,10 +97,10 @@ def as_fraction(metric: str | None, number: float, percent: bool = False) -> tup
 
 
 # ── Claims ────────────────────────────────────────────────────────────────────────────────────────────────
+# Frozen structs of msgspec, made six times as fast as frozen dataclasses: there are millions of models.
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A metric value that a model card states, in the vocabulary's words and in its own."""
 
     task: str | None
@@ -120,16 +120,19 @@ class Claim:
     source: str  # model-index or .eval_results
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """A metric that could not be read as a claim: why, and what the card has there."""
 
     reason: str
-    stated: str
+    stated: object
 
     @property
     def kind(self) -> str:
         return self.reason.split(":")[0]
+
+    @property
+    def text(self) -> str:
+        return _text(self.stated)
 
 
 _NUMBER = re.compile(  # possessive, so that no text of any length takes more than one try
@@ -191,8 +194,11 @@ def _text(value: object, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _str(value: object) -> str | None:
-    return value.strip() or None if type(value) is str else None  # JSON knows no subclass of it
+def _str(value: object, other: object = None, third: object = None) -> str | None:
+    """The first of these that is a string and not blank."""
+    if type(value) is str and (text := value.strip()):  # JSON knows no subclass of it
+        return text
+    return None if other is None and third is None else _str(other, third)
 
 
 def _dict(value: object) -> dict:
@@ -204,94 +210,155 @@ def _listed(value: object) -> list:
     return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
 
 
-def _claim(result: dict, metric: object) -> Claim | Rejected:
-    """One entry of a result's `metrics`. Reads `dataset`, `task` and the verification beside it."""
-    if not isinstance(metric, dict):
-        return Rejected(f"metric is not an object: {_text(metric, 40)}", _text(metric))
+def _about(result: dict) -> dict:
+    """What a result of a model-index says about all of its metrics, as fields of a Claim."""
     data, task = _dict(result.get("dataset")), _dict(result.get("task"))
-    arguments = data.get("args")
-    settings = _dict(metric.get("args")) or _dict(metric.get("config"))
+    kind, name, arguments = _str(data.get("type")), _str(data.get("name")), data.get("args")
+    more = _dict(arguments)
+    split = _str(data.get("split"), more.get("split"))
+    return {
+        "task": _str(task.get("type"), task.get("name")),
+        "dataset": dataset_name(kind, name),
+        "dataset_stated": kind or name,
+        "config": _str(data.get("config"), arguments, more.get("config")),
+        "split": split and VOCABULARY["splits"].get(split.casefold(), split),
+        "revision": _str(data.get("revision")),
+        "source": "model-index",
+    }
+
+
+def _claim(metric: object, about: dict) -> Claim | Rejected:
+    """One entry of a result's `metrics`."""
+    if not isinstance(metric, dict):
+        return Rejected(f"metric is not an object: {_text(metric, 40)}", metric)
+    if about["dataset"] is None:
+        return Rejected("no dataset", metric)
     kind, name = _str(metric.get("type")), _str(metric.get("name"))
-    return _checked(
-        metric=metric_name(kind, name, _str(settings.get("average"))),
-        stated=metric,
-        value=metric.get("value"),
-        metric_stated=kind or name,
-        task=_str(task.get("type")) or _str(task.get("name")),
-        dataset=dataset_name(_str(data.get("type")), _str(data.get("name"))),
-        dataset_stated=_str(data.get("type")) or _str(data.get("name")),
-        config=_str(data.get("config")) or _str(arguments) or _str(_dict(arguments).get("config")),
-        split=_str(data.get("split")) or _str(_dict(arguments).get("split")),
-        revision=_str(data.get("revision")),
-        verified=bool(metric.get("verified") or metric.get("verifyToken")),
-        source="model-index",
+    settings = _dict(metric.get("args")) or _dict(metric.get("config"))
+    found = metric_name(kind, name, _str(settings.get("average")))
+    if found is None:
+        return Rejected("no metric", metric)
+    if found == "mAP" and about["dataset"] == "coco":
+        found = "AP"  # mean average precision over 0.50:0.95 is COCO's AP
+    return _checked(metric, found, kind or name, metric.get("verified") or metric.get("verifyToken"), about)
+
+
+def _checked(
+    stated: dict, metric: str | None, metric_stated: str | None, verified: object, about: dict
+) -> Claim | Rejected:
+    """A claim, if the value that the card states is a number that the metric can take."""
+    value = stated.get("value")
+    try:
+        number, error, percent = read_value(value, metric)
+        fraction, unit = as_fraction(metric, number, percent)
+    except ValueError as why:
+        return Rejected(str(why), stated)
+    return Claim(
+        metric=metric,
+        metric_stated=metric_stated,
+        value=value,
+        number=number,
+        error=error,
+        fraction=fraction,
+        unit=unit,
+        verified=bool(verified),
+        **about,
     )
 
 
-def _checked(stated: object, value: object, **fields) -> Claim | Rejected:
-    """A claim, if it names a metric and a data set and its value is a number that the metric can take."""
-    if fields["dataset"] is None:
-        return Rejected("no dataset", _text(stated))
-    if fields["metric"] is None and fields["source"] == "model-index":
-        return Rejected("no metric", _text(stated))
-    if fields["dataset"] == "coco" and fields["metric"] == "mAP":
-        fields["metric"] = "AP"  # mean average precision over 0.50:0.95 is COCO's AP
-    if fields["split"]:
-        fields["split"] = VOCABULARY["splits"].get(fields["split"].casefold(), fields["split"])
-    try:
-        number, error, percent = read_value(value, fields["metric"])
-        fraction, unit = as_fraction(fields["metric"], number, percent)
-    except ValueError as why:
-        return Rejected(str(why), _text(stated))
-    return Claim(value=value, number=number, error=error, fraction=fraction, unit=unit, **fields)
-
-
 def _model_index(index: object) -> Iterator[Claim | Rejected]:
-    if not isinstance(index, (list, dict)):
-        yield Rejected("model-index is not a list", _text(index))
+    if index and not isinstance(index, (list, dict)):
+        yield Rejected("model-index is not a list", index)
     for entry in _listed(index):
-        results = _dict(entry).get("results")
-        if not _listed(results):
-            yield Rejected("no results", _text(entry))
-        for result in _listed(results):
-            metrics = _dict(result).get("metrics")
-            if not _listed(metrics):
-                yield Rejected("no metrics", _text(result))
-            for metric in _listed(metrics):
-                yield _claim(result, metric)
+        results = _listed(_dict(entry).get("results"))
+        if not results:
+            yield Rejected("no results", entry)
+        for result in results:
+            metrics = _listed(_dict(result).get("metrics"))
+            if not metrics:
+                yield Rejected("no metrics", result)
+                continue
+            about = _about(result)
+            for metric in metrics:
+                yield _claim(metric, about)
 
 
 def _eval_results(entries: object) -> Iterator[Claim | Rejected]:
     """The Hub's `evalResults`: the repository's `.eval_results/*.yaml`, each with its data or its error."""
-    for entry in _listed(entries) or [entries]:
+    for entry in _listed(entries) or ([entries] if entries else []):
         if not isinstance(entry, dict) or "error" in entry:
-            yield Rejected(
-                f"invalid .eval_results file: {_text(_dict(entry).get('error'), 80)}", _text(entry)
-            )
+            yield Rejected(f"invalid .eval_results file: {_text(_dict(entry).get('error'), 80)}", entry)
             continue
         data = _dict(entry.get("data", entry))
         dataset = _dict(data.get("dataset"))
-        yield _checked(
-            metric=None,
-            stated=data,
-            value=data.get("value"),
-            metric_stated=None,
-            task=None,
-            dataset=dataset_name(_str(dataset.get("id"))),
-            dataset_stated=_str(dataset.get("id")),
-            config=_str(dataset.get("task_id")),
-            split=None,
-            revision=_str(dataset.get("revision")),
-            verified=bool(entry.get("verified") or data.get("verifyToken")),
-            source=".eval_results",
-        )
+        name = _str(dataset.get("id"))
+        if name is None:
+            yield Rejected("no dataset", data)
+            continue
+        about = {
+            "task": None,
+            "dataset": dataset_name(name),
+            "dataset_stated": name,
+            "config": _str(dataset.get("task_id")),
+            "split": None,
+            "revision": _str(dataset.get("revision")),
+            "source": ".eval_results",
+        }
+        yield _checked(data, None, None, entry.get("verified") or data.get("verifyToken"), about)
 
 
 # ── Models ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class PTM:
+class _Record(
+    msgspec.Struct,
+    rename={
+        **{"task": "pipeline_tag", "library": "library_name", "created": "createdAt"},
+        **{"modified": "lastModified", "card": "cardData", "index": "model-index", "results": "evalResults"},
+    },
+):
+    """What is read of a record, under PTM's names; the rest, lists of files above all, is never decoded."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    author: str | None = None
+    sha: str | None = None
+    task: str | None = None
+    library: str | None = None
+    downloads: int | None = None
+    likes: int | None = None
+    tags: tuple[str, ...] | None = ()
+    created: str | None = None
+    modified: str | None = None
+    gated: bool | str | None = None
+    disabled: bool | None = None
+    card: Any = msgspec.UNSET
+    index: Any = None
+    results: Any = None
+
+
+_FIELDS = msgspec.structs.fields(_Record)[1:]
+_read_records = msgspec.json.Decoder(list[_Record]).decode
+
+
+def _id(record: dict) -> str:
+    name = record.get("id") or record.get("modelId")
+    if not isinstance(name, str) or not name:
+        raise ValueError("a record without an id")
+    return name
+
+
+def _fitting(record: dict) -> _Record:
+    """A record of any shape; a field of another type than the Hub's counts as not stated."""
+    fields = {"id": _id(record)}
+    if isinstance(tags := record.get("tags"), list):
+        record = {**record, "tags": [tag for tag in tags if isinstance(tag, str)]}
+    for field in _FIELDS:
+        with suppress(KeyError, msgspec.ValidationError):
+            fields[field.name] = msgspec.convert(record[field.encode_name], field.type)
+    return _Record(**fields)
+
+
+class PTM(msgspec.Struct, frozen=True):
     """A pre-trained model as its Hub record tells it. None is what the record does not say."""
 
     id: str
@@ -312,61 +379,47 @@ class PTM:
     rejected: tuple[Rejected, ...] = ()
 
     @classmethod
-    def from_record(cls, record: dict) -> "PTM":
+    def from_record(cls, record: dict | _Record) -> "PTM":
         """A PTM from one record of the Hub's API. Raises ValueError only for a record without an id."""
-        name = record.get("id") or record.get("modelId")
-        if not isinstance(name, str) or not name:
-            raise ValueError("a record without an id")
-        get = record.get
-        card = get("cardData")
-        card = card if isinstance(card, dict) else {}
-        tags = get("tags")
-        if type(tags) is not tuple:  # as they are in a whole record, and unchecked
-            tags = tuple([t for t in tags if isinstance(t, str)]) if isinstance(tags, list) else ()
-        licences = [t[8:] for t in tags if t[:8] == "license:"] if "license:" in " ".join(tags) else ()
-        author, slash, _ = name.partition("/")
-        gated = get("gated")
-        downloads, likes = get("downloads"), get("likes")
-        index, results = card.get("model-index") or get("model-index"), get("evalResults")
-        found = [*_model_index(index)] if index else []
-        found += _eval_results(results) if results else ()
-        fields = {
-            "id": name,
-            "author": _str(get("author")) or (author if slash else None),
-            "sha": _str(get("sha")),
-            "task": _str(get("pipeline_tag")),
-            "library": _str(get("library_name")),
-            "downloads": downloads if type(downloads) is int else None,
-            "likes": likes if type(likes) is int else None,
-            "licence": (licences[0] if licences else None) or _str(card.get("license")),
-            "tags": tags,
-            "created": _str(get("createdAt")),
-            "modified": _str(get("lastModified")),
-            "gated": gated if isinstance(gated, str) and gated else "manual" if gated is True else None,
-            "disabled": get("disabled") is True,
-            "has_card": bool(card) if "cardData" in record else None,
-            "claims": tuple(c for c in found if type(c) is Claim) if found else (),
-            "rejected": tuple(c for c in found if type(c) is Rejected) if found else (),
-        }
-        model = object.__new__(cls)  # filled at once: a frozen dataclass would set its fields one by one
-        object.__setattr__(model, "__dict__", fields)
-        return model
+        r = record if type(record) is _Record else _fitting(record)
+        card = r.card if isinstance(r.card, dict) else {}
+        tags, index, claims, rejected = r.tags or (), card.get("model-index") or r.index, (), ()
+        if index or r.results:
+            found = [*_model_index(index), *_eval_results(r.results)]
+            claims = tuple([c for c in found if type(c) is Claim])
+            rejected = tuple([c for c in found if type(c) is Rejected])
+        licence = None
+        for tag in tags:
+            if "license:" in tag and tag.startswith("license:"):  # `in` takes a third of the time
+                licence = tag[8:]
+                break
+        return cls(
+            r.id,
+            r.author or (r.id.partition("/")[0] if "/" in r.id else None),
+            r.sha or None,
+            r.task or None,
+            r.library or None,
+            r.downloads,
+            r.likes,
+            licence or _str(card.get("license")),
+            tags,
+            r.created or None,
+            r.modified or None,
+            "manual" if r.gated is True else r.gated or None,
+            r.disabled is True,
+            bool(card) if r.card is not msgspec.UNSET else None,
+            claims,
+            rejected,
+        )
 
     @classmethod
     def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
         """Every model of a file of records, one at a time; what `records` cannot read it reports."""
-        return map(cls.from_record, records(path, decode=_read_fields))
+        return map(cls.from_record, records(path, decode=_read_records))
 
     def tagged(self, prefix: str) -> list[str]:
         """What follows `prefix` in the tags that have it: `tagged("dataset:")`, `tagged("base_model:")`."""
-        return [tag[len(prefix) :] for tag in self.tags if tag.startswith(prefix)]
-
-
-# Decodes what from_record reads of many lines, tags as a tuple; skips the rest, lists of files above all.
-_READ = """id modelId author sha pipeline_tag library_name downloads likes createdAt lastModified gated
-    disabled cardData model-index evalResults""".split()
-_TYPES = dict.fromkeys(_READ, Any) | {"id": Required[str], "tags": tuple[str, ...] | None}
-_read_fields = msgspec.json.Decoder(list[TypedDict("_Record", _TYPES, total=False)]).decode
+        return [tag[len(prefix) :] for tag in self.tags if prefix in tag and tag.startswith(prefix)]
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -525,17 +578,21 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def _record(value: object) -> dict:
+    """The value, if it is a record of a model."""
+    if not isinstance(value, dict):
+        raise ValueError(f"a record must be an object, not {type(value).__name__}")
+    _id(value)
+    return value
+
+
 def parse(line: bytes) -> dict:
     """One record. What msgspec refuses but Python reads (NaN, lone surrogates) is read all the same."""
     try:
         record = msgspec.json.decode(line)
     except ValueError:
         record = json.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"a record must be an object, not {type(record).__name__}")
-    if not isinstance(record.get("id") or record.get("modelId"), str):
-        raise ValueError("a record without an id")
-    return record
+    return _record(record)
 
 
 def records(path: Path, report: Callable[[str], None] = _report, decode: Callable | None = None) -> Iterator:
@@ -573,10 +630,12 @@ def _whole(data: bytes, path: Path, report: Callable[[str], None]) -> Iterator[d
     except (ValueError, RecursionError) as why:
         raise Problem(f"{shown(path)} is not whole JSON ({why}); refresh it with modelinfo.py") from why
     for number, value in enumerate(values, 1):
-        if isinstance(value, dict) and isinstance(value.get("id") or value.get("modelId"), str):
-            yield value
+        try:
+            record = _record(value)
+        except ValueError as why:
+            report(f"{shown(path)}, record {number}: left out: {why}")
         else:
-            report(f"{shown(path)}, record {number}: left out: not an object with an id")
+            yield record
 
 
 def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool) -> Iterator[dict]:

@@ -22,6 +22,8 @@ from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 
+from msgspec import structs
+
 import harness
 
 TASKS = {  # by the end of the architecture's name
@@ -384,7 +386,7 @@ def one(text: str, args, cache: Callable) -> dict:
         claims = [
             c for c in harness.card(model).claims if c.dataset == module.TASK.dataset and c.metric == metric
         ]
-        claim = next((asdict(c) for c in claims if c.fraction is not None), None)
+        claim = next((structs.asdict(c) for c in claims if c.fraction is not None), None)
         split = claim["split"] if claim and claim["split"] in module.TASK.splits else module.TASK.split
         ends = [choices_of(text, module, args.dtype, split) for text in (args.seen, args.faithful)]
         measured = Measured(module, args, model, functools.cache(lambda split: cache(module, split)))

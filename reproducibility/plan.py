@@ -8,7 +8,8 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from checkpoint import Model, digest, named, to_download
 from ptm import PTM, Problem, read_json, shown

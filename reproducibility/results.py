@@ -11,8 +11,9 @@ import argparse
 import csv
 import io
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 import harness
 from harness import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json

@@ -192,7 +192,7 @@ def test_a_sample_of_equal_claims_is_fair():
 def test_a_tally_is_never_off_by_more_than_it_says(batches, limit):
     tally, exact = audit.Tally(limit), collections.Counter()
     for batch in batches:
-        tally.add(map(str, batch))
+        tally.add([*map(str, batch)])
         exact.update(map(str, batch))
         assert len(tally) <= 2 * limit
     assert all(0 <= n - tally[name] <= tally.short for name, n in exact.items())

@@ -4,12 +4,12 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 from decimal import Decimal
 from functools import cache
 
 import numpy
 import pytest
+from msgspec.structs import asdict
 
 import err
 import results
