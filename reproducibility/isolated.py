@@ -7,6 +7,7 @@ Used through `harness.py`; has no command of its own.
 
 import collections
 import contextlib
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -275,6 +276,9 @@ def at_once(work: Callable, items: Iterable, device) -> Iterator:
     if device.type != "cpu":
         yield from map(work, items)
         return
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt  # keep what a batch frees: the next one needs it, and page faults
+        mallopt(-3, 1 << 25), mallopt(-1, 1 << 29)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
     threads = torch.get_num_threads()
     workers = min(threads, 8)
     torch.set_num_threads(threads // workers)

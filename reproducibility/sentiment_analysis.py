@@ -6,10 +6,12 @@ Reads the splits from `--data` (or the Hub) and models in transformers format; w
     python reproducibility/sentiment_analysis.py MODEL --data FOLDER
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,14 +145,18 @@ def describe(model: Classifier) -> dict:
             "tokenizer": type(model.tokenizer).__name__,
             "max_length": min([n for n in (model.max_length, model.positions) if n], default=None),
             "positions": model.positions,
-            "padding": "to the longest text of the batch" if can_pad(model) else "none: batches of one",
+            "padding": "none: batches of one"
+            if not can_batch(model)
+            else "none: texts of one length share a batch"
+            if model.device.type == "cpu"
+            else "to the longest text of the batch, where that changes no answer",
         },
         "dtype": str(model.net.dtype),
     }
 
 
-def can_pad(model: Classifier) -> bool:
-    """Texts of unlike length make a batch only where tokenizer and network agree on what padding is."""
+def can_batch(model: Classifier) -> bool:
+    """Without a padding token some networks refuse two texts at a time."""
     return None not in (model.tokenizer.pad_token_id, getattr(model.net.config, "pad_token_id", None))
 
 
@@ -163,28 +169,95 @@ def predict(
     limit = min([n for n in (protocol.max_length or model.max_length, model.positions) if n], default=None)
     texts = list(data.examples)
     tokens = dict(model.tokenizer(texts, verbose=False))  # name -> a list for each text
-    lengths = [len(ids) for ids in tokens["input_ids"]]
-    for i in (i for i, length in enumerate(lengths) if limit and length > limit):
+    cut = [i for i, ids in enumerate(tokens["input_ids"]) if limit and len(ids) > limit]
+    for i in cut:
         for name, values in model.tokenizer(texts[i], truncation=True, max_length=limit).items():
             tokens[name][i] = values
+    lengths = [len(ids) for ids in tokens["input_ids"]]
     order = sorted(range(len(texts)), key=lambda i: -lengths[i])
-    size = batch_size if can_pad(model) else 1
+    truncated, on_cpu = set(cut), model.device.type == "cpu"
 
-    def answer(places: list[int]) -> harness.Batch:
+    def inputs(places: Sequence[int]) -> dict:
         batch = {name: [values[i] for i in places] for name, values in tokens.items()}
-        inputs = model.tokenizer.pad(batch, padding=size > 1, return_tensors="pt", verbose=False)
+        if lengths[places[0]] != lengths[places[-1]]:
+            return model.tokenizer.pad(batch, return_tensors="pt", verbose=False).to(model.device)
+        return {name: torch.tensor(values, device=model.device) for name, values in batch.items()}
+
+    def answer(places: Sequence[int]) -> harness.Batch:
         with torch.inference_mode():
-            logits = model.net(**inputs.to(model.device)).logits
+            logits = model.net(**inputs(places)).logits
         columns = {
             "hash": [hashlib.sha256(texts[i].encode()).hexdigest() for i in places],
             "label": [data.targets[i] for i in places],
             "logits": logits.float().cpu().numpy(),
-            "truncated": [bool(limit) and lengths[i] > limit for i in places],
+            "truncated": [i in truncated for i in places],
         }
         return harness.Batch(places, columns)
 
-    batches = (order[start : start + size] for start in range(0, len(order), size))
-    yield from harness.at_once(answer, batches, model.device)
+    size = batch_size if can_batch(model) else 1
+    if on_cpu or size == 1 or not padding_is_ignored(model.net, inputs, order[-1], order[0]):
+        # texts of one length are to the network what a single text is
+        groups = [list(group) for _, group in itertools.groupby(order, lengths.__getitem__)]
+    else:
+        groups = [order]
+    batches = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+    with first_token_only(model.net, inputs(order[:1])) if on_cpu else contextlib.nullcontext():
+        yield from harness.at_once(answer, batches, model.device)
+
+
+def padding_is_ignored(net, inputs: Callable, short: int, long: int) -> bool:
+    """Whether a text is answered alike alone and padded: an XLNet that is padded on the right is not."""
+    import torch
+
+    with torch.inference_mode():
+        alone, padded = net(**inputs([short])).logits[0], net(**inputs([long, short])).logits[1]
+    noise = torch.finfo(alone.dtype).eps ** 0.5
+    return torch.allclose(alone, padded, rtol=noise, atol=noise)
+
+
+@contextlib.contextmanager
+def first_token_only(net, probe: dict) -> Iterator[None]:
+    """Spares the last layer the tokens that nobody reads, where the head reads the first alone (as BERT's).
+
+    Behind the last attention no token hears of another any more. That is proven for each model, not assumed:
+    where all others are NaN from there on, the logits of `probe` (one text) must stay as they are to the bit.
+    """
+    import torch
+
+    shape, reached = probe["input_ids"].shape, []
+
+    def poison(_, values: tuple) -> tuple:
+        reached.append(all(value.shape[:2] == shape for value in values) and len(values) > 0)
+        first = torch.arange(shape[1])[:, None] == 0
+        return tuple(value.where(first, torch.nan) for value in values)
+
+    def cut(_, values: tuple) -> tuple:
+        return tuple(value[:, :1] for value in values)
+
+    def logits(module=net, change: Callable = lambda *_: None):
+        hook = module.register_forward_pre_hook(change)
+        try:
+            with torch.inference_mode():
+                return net(**probe).logits
+        except Exception:  # no module that works token by token
+            return torch.tensor(torch.nan)
+        finally:
+            hook.remove()
+
+    expected, hook = logits(), None
+    norms = [name for name, module in net.named_modules() if isinstance(module, torch.nn.LayerNorm)]
+    for name in [place for norm in norms[-2:-1] for place in (norm.rpartition(".")[0], norm)]:
+        module = net.get_submodule(name)  # what takes up the last attention's output, or the norm in it
+        reached.clear()
+        same = torch.equal(logits(module, poison), expected) and reached == [True]
+        if same and torch.allclose(logits(module, cut), expected, rtol=1e-4, atol=1e-5):
+            hook = module.register_forward_pre_hook(cut)
+            break
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()
 
 
 # ── Scores ────────────────────────────────────────────────────────────────────────────────────────────────

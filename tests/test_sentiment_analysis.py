@@ -229,6 +229,110 @@ def test_a_model_without_padding_is_run_text_by_text(zoo, tmp_path):
         assert logits == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+# ── Batches ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+SPARED = "bert roberta electra distilbert deberta-v2 mpnet modernbert big_bird".split()
+WHOLE = "albert gpt2 xlnet bart longformer funnel llama".split()  # the last layer is left as it is
+
+
+@pytest.fixture
+def one_thread():
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", [*SPARED, *WHOLE])
+def test_an_architecture_answers_in_batches_as_text_by_text(zoo, one_thread, kind):
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    sizes = {"vocab_size": 14, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 24, "max_position_embeddings": 64, "initializer_range": 0.5}
+    sizes |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "num_labels": 6}
+    if kind in ("xlnet", "funnel"):
+        del sizes["max_position_embeddings" if kind == "xlnet" else "num_hidden_layers"]
+    sizes |= {
+        "albert": {"embedding_size": 16},
+        "electra": {"embedding_size": 16},
+        "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+        "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+        "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+        "xlnet": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24},
+        "bart": {
+            "d_model": 16,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_layers": 2,
+        }
+        | {"decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "decoder_start_token_id": 2},
+        "big_bird": {"attention_type": "original_full"},
+        "longformer": {"attention_window": 8},
+        "funnel": {"d_model": 16, "block_sizes": [1, 1], "n_head": 2, "d_head": 8, "d_inner": 24},
+    }.get(kind, {})
+    torch.manual_seed(0)
+    net = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **sizes)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(zoo / "good", model_max_length=62)
+    draw = np.random.default_rng(3)
+    texts = [" ".join(draw.choice(WORDS, n)) for n in [*draw.integers(1, 5, 30), 20, 70]]
+    model = sentiment.Classifier(net, tokenizer, torch.device("cpu"), 62, None, LABELS)
+    data = harness.Data("test", "", "", texts, [0] * len(texts), len(texts))
+    found, spared, batches = {}, set(), 0
+    for batch in sentiment.predict(model, data, sentiment.PROTOCOLS["standard"], 16):
+        found |= dict(zip(batch.places, batch.columns["logits"], strict=True))
+        spared |= {name for name, module in net.named_modules() if module._forward_pre_hooks}
+        batches += 1
+    assert batches < len(texts) / 3
+    assert bool(spared) == (kind in SPARED)
+    assert not any(module._forward_pre_hooks for module in net.modules())
+    with torch.inference_mode():
+        alone = [net(**tokenizer(t, truncation=True, return_tensors="pt")).logits[0].numpy() for t in texts]
+    assert np.ptp(alone, axis=0).min() > 0.1  # the answers do differ
+    np.testing.assert_allclose([found[i] for i in range(len(texts))], alone, rtol=1e-4, atol=1e-5)
+
+    def padded(places: list[int]) -> dict:
+        return tokenizer([texts[i] for i in places], padding=True, return_tensors="pt")
+
+    short = min(range(len(texts)), key=lambda i: len(texts[i]))
+    ignored = kind != "xlnet"  # which reads the last token, and this tokenizer pads on the right
+    assert sentiment.padding_is_ignored(net, padded, short, 30) == ignored
+
+
+@pytest.mark.parametrize(
+    ("read", "spared"),
+    [
+        (lambda hidden: hidden[:, 0], True),
+        (lambda hidden: hidden[:, -1], False),
+        (lambda hidden: hidden.mean(1), False),
+        (lambda hidden: hidden[:, 0] + 1e-9 * hidden.mean(1), False),  # no tolerance would tell
+        (lambda hidden: hidden[:, 0] * hidden.shape[1], False),
+        (lambda hidden: hidden[:, :4].flatten(1)[:, :6], True),
+    ],
+    ids="first last mean almost-first length flattened".split(),
+)
+def test_tokens_are_spared_only_where_the_head_cannot_read_them(read, spared):
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.block = torch.nn.Embedding(9, 6), torch.nn.Sequential(torch.nn.LayerNorm(6))
+            self.norm = torch.nn.LayerNorm(6)
+
+        def forward(self, input_ids):
+            hidden = self.embed(input_ids)
+            hidden = self.block(hidden + hidden.cumsum(1))
+            return type("Output", (), {"logits": read(self.norm(hidden))})
+
+    net, probe = Net().eval(), {"input_ids": torch.arange(8)[None]}
+    with sentiment.first_token_only(net, probe):
+        assert any(module._forward_pre_hooks for module in net.modules()) == spared
+
+
 # ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
