@@ -211,6 +211,6 @@ def headline(chain: Chain) -> None:
 
 
 def outputs() -> dict[Path, int]:
-    """The files of the checkout that scripts write unless a flag says otherwise, and when they changed."""
+    """The checkout's files that scripts write where no flag says otherwise, and when they were changed."""
     paths = [*ROOT.glob("*.*"), *(ROOT / "assets").rglob("*.*"), *(ROOT / "reproducibility").rglob("*.*")]
     return {path: path.stat().st_mtime_ns for path in paths if path.suffix not in (".py", ".pyc", ".md")}
