@@ -350,8 +350,8 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
             )
         if choice == "dtype" and value not in harness.DTYPES:
             raise harness.Problem(f"no dtype {value!r}; there are {', '.join(harness.DTYPES)}")
-        with contextlib.suppress(ValueError):
-            value = json.loads(value)
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value, parse_constant=str)
         choices[choice] = value
     return choices
 
@@ -431,8 +431,12 @@ def main() -> int:
     )
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
-    before = harness.read_json(args.output, dict)["explanations"] if args.output.exists() else []
-    kept, failed = {found["model"]: found for found in before}, 0
+    before = harness.read_json(args.output, dict) if args.output.exists() else {"explanations": []}
+    try:
+        kept = {str(found["model"]): found for found in before["explanations"]}
+    except (KeyError, TypeError) as why:
+        raise harness.Problem(f"{harness.shown(args.output)} holds no explanations; move it away") from why
+    failed = 0
     for text in args.models:
         found = one(text, args, cache)
         kept[found["model"]] = found

@@ -8,11 +8,35 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Annotated, TypedDict
+
+import msgspec
 
 from checkpoint import Model, digest, named
 from ptm import PTM, Problem, read_json, shown
 from rows import safe_name
 from task import CLAIM, Data, Pass, Task, versions
+
+
+class Record(TypedDict):
+    """What is read of the record that lies in a file of saved predictions."""
+
+    model: str
+    revision: str
+    dataset_revision: str
+    split: str
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None
+    dtype: str
+    inputs: dict
+    key: str
+    claims: list
+    examples: dict
+    code: dict[str, str | bool | None]
+    about: dict
+    measured_at: str
+    seconds: float
+    ran: dict
+    versions: dict
 
 
 def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
@@ -92,6 +116,7 @@ def plan(task: Task, args, model: Model, claims: list, load: Callable, code: dic
 
 def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]]:
     """The passes whose raw outputs lie in --predictions, of the models named or all. Problem if none."""
+    import pyarrow
     import pyarrow.parquet as pq
 
     asked = {named(text) for text in args.models}
@@ -99,7 +124,10 @@ def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]
     for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
         try:
             record = json.loads(pq.read_schema(path).metadata[b"scored"])
-        except (OSError, ValueError, TypeError, KeyError) as why:
+            msgspec.convert(record, Record)
+            if record["split"] not in task.splits:
+                raise ValueError(f"no split {record['split']!r}")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, pyarrow.ArrowException) as why:
             raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
         names = {(record["model"], None), (record["model"], record["revision"])}
         if (not asked or names & asked) and args.split in (None, record["split"]):
