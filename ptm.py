@@ -389,6 +389,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as why:  # a path that the system does not take, or not let us have
+        print(f"{Path(sys.argv[0]).name}: {' '.join(str(why).split())}"[:500], file=sys.stderr)
+        sys.exit(2)
 
 
 def shown(path: Path) -> str:
