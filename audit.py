@@ -20,6 +20,9 @@ from hashlib import blake2b
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
 
 from ptm import PTM, ROOT, Help, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
 
@@ -434,9 +437,33 @@ def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
     }
 
 
+class Comparisons(TypedDict):
+    """One task of one series in err.json, as far as it is read here."""
+
+    k: int
+    n: int
+    models: list[dict]
+
+
+class Series(TypedDict):
+    protocol: str
+    measured: str
+    tasks: dict[str, Comparisons]
+
+
+class Compared(TypedDict):
+    series: list[Series]
+    published: dict[str, Any]
+
+
 def measurements() -> dict:
     """What err.py compared, where it has run."""
-    return read_json(DATA / "err.json", dict) if (DATA / "err.json").exists() else {}
+    if not (DATA / "err.json").exists():
+        return {}
+    try:
+        return msgspec.convert(read_json(DATA / "err.json", dict), Compared)
+    except ValueError as why:
+        raise Problem(f"{shown(DATA / 'err.json')}: {why}; write it again with err.py") from why
 
 
 def audit(models) -> dict:

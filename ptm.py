@@ -458,6 +458,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
         code = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as why:  # a path that the system does not take, or not let us have
+        code = 2
+        print(f"{script}: {' '.join(str(why).split())}"[:500], file=sys.stderr)
     answer(signal.SIG_DFL)  # from here on nothing is lost, and Python would show where it was
     sys.exit(code)
 

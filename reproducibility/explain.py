@@ -354,8 +354,8 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
             )
         if choice == "dtype" and value not in harness.DTYPES:
             raise harness.Problem(f"no dtype {value!r}; there are {', '.join(harness.DTYPES)}")
-        with contextlib.suppress(ValueError):
-            value = json.loads(value)
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value, parse_constant=str)
         choices[choice] = value
     return choices
 
@@ -399,8 +399,11 @@ def one(text: str, args, cache: Callable) -> dict:
 
 def kept(path: Path) -> dict[str, dict]:
     """Model -> explanation, from an earlier run or one beside this."""
-    before = harness.read_json(path, dict)["explanations"] if path.exists() else []
-    return {found["model"]: found for found in before}
+    before = harness.read_json(path, dict) if path.exists() else {"explanations": []}
+    try:
+        return {str(found["model"]): found for found in before["explanations"]}
+    except (KeyError, TypeError) as why:
+        raise harness.Problem(f"{harness.shown(path)} holds no explanations; move it away") from why
 
 
 def show(found: dict) -> None:

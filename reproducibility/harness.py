@@ -192,6 +192,7 @@ def show(row: dict) -> None:
     from tqdm import tqdm
 
     where = "  ".join(filter(None, [row["model"], row["split"], row["protocol"]]))
+    where = "".join(c if c.isprintable() else "?" for c in where)  # a name may hold anything
     if "error" in row:
         tqdm.write(f"{where}  failed at {row['stage']}: {row['error']}", file=sys.stderr)
         return

@@ -8,7 +8,9 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, TypedDict
 
+import msgspec
 from msgspec.structs import asdict
 
 from checkpoint import Model, digest, named, to_download
@@ -16,6 +18,27 @@ from ptm import PTM, Problem, read_json, shown
 from rows import safe_name
 from shards import cut, record, unanswered
 from task import CLAIM, Data, Job, Pass, Task, versions
+
+
+class Record(TypedDict):
+    """What is read of the record that lies in a file of saved predictions."""
+
+    model: str
+    revision: str
+    dataset_revision: str
+    split: str
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None
+    dtype: str
+    inputs: dict
+    key: str
+    claims: list
+    examples: dict
+    code: dict[str, str | bool | None]
+    about: dict
+    measured_at: str
+    seconds: float
+    ran: dict
+    versions: dict
 
 
 def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
@@ -100,6 +123,12 @@ def saved(task: Task, args, load: Callable) -> Iterator[Job]:
     found = []
     for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
         made = record(path)
+        try:
+            msgspec.convert(made, Record)
+            if made["split"] not in task.splits:
+                raise ValueError(f"no split {made['split']!r}")
+        except ValueError as why:
+            raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
         names = {(made["model"], None), (made["model"], made["revision"])}
         if (not asked or names & asked) and args.split in (None, made["split"]):
             found.append((made["measured_at"], path, made))

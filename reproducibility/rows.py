@@ -9,6 +9,9 @@ import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import msgspec
 
 from checkpoint import Model, digest, file_digest
 from ptm import ROOT, Problem, atomic, locked, read_json, shown, write_json
@@ -18,6 +21,17 @@ HERE = Path(__file__).resolve().parent
 SOURCE = "measured"  # as against the rows of the study
 # What a number rests on, beside the script.
 MEASURING = ("harness.py", "isolated.py", "shards.py", "checkpoint.py", "task.py")
+
+
+class Row(TypedDict):
+    """What is read of a row in a file, to tell which one another takes the place of."""
+
+    model: str
+    revision: str | None
+    split: NotRequired[str | None]
+    protocol: NotRequired[str | None]
+    key: NotRequired[str]
+    settings: NotRequired[dict]
 
 
 def code_state(task: Task) -> dict:
@@ -96,8 +110,12 @@ def read_rows(path: Path, task: Task) -> list[dict]:
     """The rows in a results file; none if there is no file yet. Raises Problem for another kind of file."""
     found = read_json(path, dict, "move it away to start afresh") if path.exists() else {}
     rows = found.get("rows", [])
-    if found.get("task", task.name) != task.name or not all(isinstance(r, dict) for r in rows):
-        raise Problem(f"{shown(path)} holds no rows of {task.name}; give another --results")
+    try:
+        msgspec.convert(rows, list[Row])
+        if found.get("task", task.name) != task.name:
+            raise ValueError(f"they are of {found['task']}")
+    except ValueError as why:
+        raise Problem(f"{shown(path)} holds no rows of {task.name} ({why}); give another --results") from why
     return rows
 
 

@@ -125,9 +125,10 @@ def predictions(path: Path) -> tuple:
 
 def record(path: Path) -> dict:
     """What made the raw outputs in a Parquet file. Raises Problem for a file that does not say so."""
+    import pyarrow
     import pyarrow.parquet as pq
 
     try:
         return dict(json.loads(pq.read_schema(path).metadata[b"scored"]))
-    except (OSError, ValueError, TypeError, KeyError) as why:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, pyarrow.ArrowException) as why:
         raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
