@@ -18,7 +18,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -453,7 +453,8 @@ def atomic(path: Path, mode: str = "w"):
             f"cannot write {shown(path)}: {why.strerror or why}; free the disk or choose another path"
         ) from why
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it has its place already, or nothing can be removed there either
+            beside.unlink()
 
 
 @contextmanager
