@@ -1,4 +1,4 @@
-"""Does a copy of the checkout run where a newcomer may put it? An odd path, another folder, nothing beside it."""
+"""Does a copy of the checkout run where a newcomer puts it? An odd path, another folder, nothing beside."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def newcomer(tmp_path: Path, **more: str) -> dict[str, str]:
     "they run, and write again what the checkout ships, byte for byte",
 )
 def test_a_fresh_copy_in_an_odd_place(copy, tmp_path):
-    for name in ("err.png", "assets/data/err.json", "assets/data/audit.json", "reproducibility/results.json"):
+    for name in ("err.png", "assets/data/audit.json", "reproducibility/results.json"):
         (copy / name).unlink()
     with fake_hub.FakeHub([{"id": "user/m", "lastModified": "2024-01-01T00:00:00.000Z"}]) as hub:
         for script in SCRIPTS:
@@ -75,8 +75,8 @@ def test_a_fresh_copy_in_an_odd_place(copy, tmp_path):
     "the same accuracy; the row says that the commit is not known",
 )
 def test_a_runner_in_an_odd_place(copy, tmp_path, shared):
-    words = [shared / "models/emotion-tiny", "--data", shared / "emotion", "--split", "validation", "--protocol",
-             "standard", "--device", "cpu"]  # fmt: skip
+    words = [shared / "models/emotion-tiny", "--data", shared / "emotion", "--split", "validation"]
+    words += ["--protocol", "standard", "--device", "cpu"]
     command = [sys.executable, copy / "reproducibility/sentiment_analysis.py", *words]
     done = subprocess.run(command, cwd="/", env=newcomer(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -112,7 +112,11 @@ def test_a_checkout_that_cannot_be_written_to(copy, tmp_path):
         done = run(script, words)
         assert done.returncode == 2 and "Traceback" not in done.stderr, (script, done.stderr)
         last = done.stderr.splitlines()[-1]
-        assert last.startswith(f"{Path(script).name}: ") and "read" in last.casefold(), (script, last)
+        assert last.startswith(f"{Path(script).name}: ") and ("Read-only" in last or "--output" in last), (
+            script,
+            last,
+        )
+        assert ("choose another with --" in last) == ("nobody/x" in words), (script, last)
         if words:  # goes to the Hub, which is not there
             continue
         done = run(script, elsewhere.format(*[out] * 2))
