@@ -281,8 +281,11 @@ def journal(path: Path) -> Iterator[sqlite3.Connection]:
     except (sqlite3.Error, OSError) as why:
         if "locked" in str(why):
             raise Problem(f"another run is at work on {shown(path)}; wait for it to end") from None
-        foreign = "not a database" in str(why)
-        advice = "it is no journal: delete it" if foreign else "make room; the journal keeps what it has"
+        advice = "make room; the journal keeps what it has"
+        if "not a database" in str(why):
+            advice = "it is no journal: delete it"
+        elif not os.access(path.parent, os.W_OK):  # also where root meets a file system for reading only
+            advice = "its folder cannot be written to: choose another --output"
         raise Problem(f"{shown(path)}: {why}; {advice}, and run the same command again") from why
     finally:
         if db:

@@ -513,7 +513,8 @@ def atomic(path: Path, mode: str = "w"):
             f"cannot write {shown(path)}: {why.strerror or why}; free the disk or choose another path"
         ) from why
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it has its place already, or nothing can be removed there either
+            beside.unlink()
 
 
 @contextmanager
