@@ -374,13 +374,28 @@ class Problem(Exception):
     """Bad input or a file that cannot be had: one line that says what, where, and what to do. Exit code 2."""
 
 
+# Read when huggingface_hub, transformers and datasets are imported, here and in the processes that we start:
+# no telemetry in their user agents, no request to a third host that counts how often a data set is loaded.
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
+
+
+def discreet(text: str) -> str:
+    """A text without tokens and passwords in URLs, which servers and libraries may put into errors."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := os.environ.get(name, "").strip():
+            text = text.replace(token, "***")
+    return re.sub(r"(?<=://)[^/\s]*@", "***@", re.sub(r"hf_[A-Za-z0-9]{20,}", "***", text))
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`: a Problem becomes one line and exit code 2, Ctrl-C exit code 130."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         sys.exit(main())
     except Problem as problem:
-        line = "".join(c for c in " ".join(str(problem).split()) if c.isprintable())  # moves no cursor
+        line = "".join(c for c in " ".join(discreet(str(problem)).split()) if c.isprintable())
         print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -390,7 +405,7 @@ def run(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as why:  # a path that the system does not take, or not let us have
-        print(f"{Path(sys.argv[0]).name}: {' '.join(str(why).split())}"[:500], file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {' '.join(discreet(str(why)).split())}"[:500], file=sys.stderr)
         sys.exit(2)
 
 
