@@ -495,15 +495,21 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     if args.limit is not None and args.limit < 1:
         raise Problem("--limit must be at least 1")
     args.endpoint = args.endpoint.rstrip("/")
-    if urlsplit(args.endpoint).scheme not in ("http", "https") or not urlsplit(args.endpoint).hostname:
-        raise Problem(f"--endpoint must be a URL such as https://huggingface.co, not {args.endpoint!r}")
+    try:
+        parts = urlsplit(args.endpoint)
+        proper = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of brackets or a port that is none
+        proper = False
+    if not proper:
+        raise Problem(f"--endpoint must be a URL such as {HUB}, not {args.endpoint!r}")
+    if parts.username is not None:  # it would stand in the journal and in every message
+        raise Problem("--endpoint must hold no name and password; the token is HF_TOKEN")
     args.partial = bool(args.ids or args.limit or args.filter or args.task or args.author)
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from tqdm import tqdm
 
     read_ignored(args.ignore)  # a file that we could not write back is better known before the sweep

@@ -429,6 +429,19 @@ class Problem(Exception):
     """Bad input or a file that cannot be had: one line that says what, where, and what to do. Exit code 2."""
 
 
+# Read when huggingface_hub, transformers and datasets are imported, here and in the processes that we start:
+# no telemetry in their user agents, no request to a third host that counts how often a data set is loaded.
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
+
+
+def discreet(text: str) -> str:
+    """A text without tokens and passwords in URLs, which servers and libraries may put into errors."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := os.environ.get(name, "").strip():
+            text = text.replace(token, "***")
+    return re.sub(r"(?<=://)[^/\s]*@", "***@", re.sub(r"hf_[A-Za-z0-9]{20,}", "***", text))
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`: one line and exit code 2 for a Problem, 130 for Ctrl-C, 143 for SIGTERM."""
 
@@ -444,12 +457,14 @@ def run(main: Callable[[], int | None]) -> None:
         signal.signal(signal.SIGTERM, terminate)
     script, code = Path(sys.argv[0]).name, 0
     sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         code = main()
         sys.stdout.flush()
     except Problem as problem:
         code = 2
-        line = "".join(c for c in " ".join(str(problem).split()) if c.isprintable())  # moves no cursor
+        line = "".join(c for c in " ".join(discreet(str(problem)).split()) if c.isprintable())
         print(f"{script}: {line}", file=sys.stderr)
     except KeyboardInterrupt as why:
         answer(signal.SIG_IGN)  # a second one would cut the line off
@@ -460,7 +475,7 @@ def run(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as why:  # a path that the system does not take, or not let us have
         code = 2
-        print(f"{script}: {' '.join(str(why).split())}"[:500], file=sys.stderr)
+        print(f"{script}: {' '.join(discreet(str(why)).split())}"[:500], file=sys.stderr)
     answer(signal.SIG_DFL)  # from here on nothing is lost, and Python would show where it was
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm import PTM, ROOT, Problem
+from ptm import PTM, ROOT, Problem, discreet
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -72,7 +72,7 @@ def one_line(why: BaseException) -> str:
     kinds = [kind.__name__ for kind in type(why).__mro__]
     if known := [KNOWN[kind] for kind in kinds if kind in KNOWN]:
         return known[0]
-    said = "".join(c for c in " ".join(str(why).split()) if c.isprintable())
+    said = "".join(c for c in " ".join(discreet(str(why)).split()) if c.isprintable())
     text = said if isinstance(why, (Refused, Problem)) else f"{type(why).__name__}: {said}"
     return text if len(text) <= 500 else text[:499] + "…"
 
