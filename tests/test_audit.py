@@ -261,6 +261,7 @@ def test_every_number_in_a_figure_is_in_the_json():
     assert drawn > 50
 
 
+@pytest.mark.tried("the same texts in a line of a table", len(HOSTILE), "short, printable, left to right")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_clean(text):
     for drawable in (None, audit.glyphs()):
@@ -271,7 +272,7 @@ def test_clean(text):
 
 
 @pytest.mark.tried("ids, tags, tasks and dates with TeX, control and right-to-left characters, 10,000 long",
-                   len(HOSTILE), "figures, table and page are made, no text lies over another")  # fmt: skip
+                   len(HOSTILE), "figures, table and page are made, no text over another")  # fmt: skip
 def test_hostile_records_break_neither_figure_nor_table(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 

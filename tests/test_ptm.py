@@ -58,26 +58,29 @@ def test_values(metric, value, number, error, fraction, unit):
     assert (claim.fraction, claim.unit) == (fraction, unit)
 
 
-@pytest.mark.parametrize(
-    ("metric", "reason"),
-    [
-        ({"type": "accuracy"}, "no value"),
-        ({"type": "accuracy", "value": None}, "no value"),
-        ({"type": "accuracy", "value": "see table"}, 'not a number: "see table"'),
-        ({"type": "accuracy", "value": {"a": 1}}, 'not a number: {"a": 1}'),
-        ({"type": "accuracy", "value": True}, "not a number: true"),
-        ({"type": "accuracy", "value": "1.2.3"}, 'not a number: "1.2.3"'),
-        ({"type": "accuracy", "value": math.nan}, "NaN"),
-        ({"type": "accuracy", "value": "NaN"}, "NaN"),
-        ({"type": "accuracy", "value": math.inf}, "out of range"),
-        ({"type": "accuracy", "value": 940}, "out of range"),
-        ({"type": "accuracy", "value": -0.3}, "out of range"),
-        ({"type": "accuracy", "value": 10**400}, "out of range"),
-        ({"type": "loss", "value": "1,234"}, 'ambiguous number: "1,234"'),
-        ({"value": 0.9}, "no metric"),
-        ("accuracy", 'metric is not an object: "accuracy"'),
-    ],
+NO_CLAIMS = [
+    ({"type": "accuracy"}, "no value"),
+    ({"type": "accuracy", "value": None}, "no value"),
+    ({"type": "accuracy", "value": "see table"}, 'not a number: "see table"'),
+    ({"type": "accuracy", "value": {"a": 1}}, 'not a number: {"a": 1}'),
+    ({"type": "accuracy", "value": True}, "not a number: true"),
+    ({"type": "accuracy", "value": "1.2.3"}, 'not a number: "1.2.3"'),
+    ({"type": "accuracy", "value": math.nan}, "NaN"),
+    ({"type": "accuracy", "value": "NaN"}, "NaN"),
+    ({"type": "accuracy", "value": math.inf}, "out of range"),
+    ({"type": "accuracy", "value": 940}, "out of range"),
+    ({"type": "accuracy", "value": -0.3}, "out of range"),
+    ({"type": "accuracy", "value": 10**400}, "out of range"),
+    ({"type": "loss", "value": "1,234"}, 'ambiguous number: "1,234"'),
+    ({"value": 0.9}, "no metric"),
+    ("accuracy", 'metric is not an object: "accuracy"'),
+]
+
+
+@pytest.mark.tried(
+    "metrics of a card that are no claim", len(NO_CLAIMS), "rejected with the reason, its neighbours read"
 )
+@pytest.mark.parametrize(("metric", "reason"), NO_CLAIMS)
 def test_rejected_with_reason_and_costs_only_itself(metric, reason):
     found = model([{"type": "f1", "value": 0.8}, metric, {"type": "accuracy", "value": 0.9}])
     assert [r.reason for r in found.rejected] == [reason]
@@ -240,7 +243,11 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+CARDS, RECORDS = 1000, 500  # drawn by hypothesis
+
+
+@pytest.mark.tried("cards with parts taken out or replaced by junk", CARDS, "no exception, no metric lost")
+@settings(max_examples=CARDS, deadline=None)
 @given(st.data())
 def test_mutated_cards_raise_nothing_and_lose_nothing(data):
     card = copy.deepcopy(CARD)
@@ -267,8 +274,8 @@ KEYS = (
 KEYS += "cardData model-index evalResults".split()
 
 
-@pytest.mark.tried("junk in any field of a record", 500, "read as not stated, the same on both ways to read")
-@settings(max_examples=500, deadline=None)
+@pytest.mark.tried("junk in any field of a record", RECORDS, "counts as not stated, however it is read")
+@settings(max_examples=RECORDS, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JUNK))
 def test_junk_in_any_field(fields):
     found = PTM.from_record({"id": "m", **fields})
@@ -341,6 +348,7 @@ def test_a_broken_line_is_reported_with_its_number_and_the_rest_is_read(tmp_path
     assert ["line 3" in reports[0], "line 4" in reports[1], len(reports)] == [True, True, 2]
 
 
+@pytest.mark.tried("a broken line deep in a large file", 1, "reported with its number, the rest is read")
 def test_line_numbers_hold_far_into_a_file(tmp_path):
     """Lines are decoded many at once; the broken one keeps its own number."""
     lines = [json.dumps({"id": f"m{i}", "tags": ["x" * 100]}) for i in range(5000)]
@@ -352,21 +360,24 @@ def test_line_numbers_hold_far_into_a_file(tmp_path):
         assert len(reports) == 1 and "line 4002:" in reports[0]  # the bracket is line 1
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, "No such file"),
-        (b"", "is empty"),
-        (b'{"id": "a"', "cut off"),
-        (b'{"rows": []}\n', "holds no record"),
-        (b'{"id": "a"}\n{"id": "b', "cut off"),
-        (b"hello", "must hold a JSON array"),
-        (b'[\n{"id": "a"},\n{"id"', "cut off"),
-        (b'[{"id": "a"}, {"id"', "not whole JSON"),
-        (gzip.compress(b'{"id": "a"}\n' * 999)[:-20], "cannot read"),
-        (b"\x00\xff\xfe", "must hold a JSON array"),
-    ],
+BAD_FILES = [
+    (None, "No such file"),
+    (b"", "is empty"),
+    (b'{"id": "a"', "cut off"),
+    (b'{"rows": []}\n', "holds no record"),
+    (b'{"id": "a"}\n{"id": "b', "cut off"),
+    (b"hello", "must hold a JSON array"),
+    (b'[\n{"id": "a"},\n{"id"', "cut off"),
+    (b'[{"id": "a"}, {"id"', "not whole JSON"),
+    (gzip.compress(b'{"id": "a"}\n' * 999)[:-20], "cannot read"),
+    (b"\x00\xff\xfe", "must hold a JSON array"),
+]
+
+
+@pytest.mark.tried(
+    "missing, empty, cut off, wrong or binary files of records", len(BAD_FILES), "one line, exit code 2"
 )
+@pytest.mark.parametrize(("content", "says"), BAD_FILES)
 def test_bad_files_give_one_line_and_exit_code_2(tmp_path, content, says):
     path = tmp_path / "m.json"
     if content is not None:
