@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = tuple("refresh audit runners vision".split())
+SCRIPTS = tuple("refresh audit runners vision cluster".split())
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 sys.path.append(str(ROOT))
 from ptm import Help, Problem, atomic, run  # noqa: E402
