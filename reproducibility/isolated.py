@@ -166,7 +166,7 @@ def _work(connection, task: Task, model: Model, options: dict) -> None:
                 batch = _forward(task, loaded, *given, batch, say)
             say("done")
         except BaseException as why:  # a panic in a library's Rust is no Exception
-            say("failed", stage, one_line(why))
+            say("failed", stage, one_line(why), isinstance(why, OSError))  # perhaps this machine's fault
 
 
 def _score(task: Task, part: Pass, say) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -141,6 +142,15 @@ def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
 # ── Ray ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+FOLDERS = []
+
+
+def add_node(made) -> None:
+    """One more node, with a folder of its own as on a machine of its own; its sockets need a short path."""
+    FOLDERS.append(tempfile.mkdtemp(prefix="ray"))
+    made.add_node(num_cpus=1, object_store_memory=STORE, temp_dir=FOLDERS[-1])
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """A cluster of a head without cores and three nodes of one core each, all on 127.0.0.1."""
@@ -153,9 +163,11 @@ def nodes(tmp_path_factory):
     head = {"num_cpus": 0, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
     made = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": STORE})
     for _ in range(3):
-        made.add_node(num_cpus=1, object_store_memory=STORE)
+        add_node(made)
     yield made, folder
     made.shutdown()
+    for path in FOLDERS:
+        shutil.rmtree(path, ignore_errors=True)
     os.environ.clear()
     os.environ |= before
 
@@ -261,7 +273,7 @@ def test_a_lost_worker_and_a_lost_node_cost_the_shards_in_flight(bench, nodes):
     os.kill(wait_for(workers)[0], signal.SIGKILL)
     wait_for(lambda: bench.folder.joinpath("p").exists() and len(bench.answers()) >= 2)
     made.remove_node(made.worker_nodes and sorted(made.worker_nodes, key=id)[0], allow_graceful=False)
-    made.add_node(num_cpus=1, object_store_memory=STORE)
+    add_node(made)
     error = run.communicate(timeout=180)[1]
     assert run.returncode == 0, error
     lines = bench.answers()
@@ -315,7 +327,7 @@ def trouble(kind: str, made) -> None:
         os.kill(pid, signal.SIGKILL)
     elif kind == "node":
         made.remove_node(sorted(made.worker_nodes, key=id)[0], allow_graceful=False)
-        made.add_node(num_cpus=1, object_store_memory=STORE)
+        add_node(made)
 
 
 @pytest.mark.shared
