@@ -31,7 +31,19 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from ptm import ROOT, Help, Problem, atomic, read_json, records, run, shown, write_json, write_records
+from ptm import (
+    ROOT,
+    Help,
+    Problem,
+    atomic,
+    discreet,
+    read_json,
+    records,
+    run,
+    shown,
+    write_json,
+    write_records,
+)
 
 # What ptm.py and audit.py read. `model-index` comes alone: `cardData` would repeat it in a larger object.
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
@@ -230,7 +242,7 @@ class Hub:
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
         response, code, body = error.response, error.response.status_code, None
-        said = response.headers.get("X-Error-Message") or ""
+        said = discreet(response.headers.get("X-Error-Message") or "")
         with suppress(ValueError, RecursionError):
             body = decode(response.content)
         hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)

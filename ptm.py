@@ -12,6 +12,7 @@ import functools
 import glob
 import gzip
 import json
+import logging
 import math
 import os
 import re
@@ -442,6 +443,18 @@ def discreet(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "***@", re.sub(r"hf_[A-Za-z0-9]{20,}", "***", text))
 
 
+def discreet_logs() -> None:
+    """Has what libraries log go through `discreet`: they repeat warnings that a server sends."""
+    made = logging.getLogRecordFactory()
+
+    def factory(*words, **more) -> logging.LogRecord:
+        entry = made(*words, **more)
+        entry.msg, entry.args = discreet(entry.getMessage()), ()
+        return entry
+
+    logging.setLogRecordFactory(factory)
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`: one line and exit code 2 for a Problem, 130 for Ctrl-C, 143 for SIGTERM."""
 
@@ -457,6 +470,7 @@ def run(main: Callable[[], int | None]) -> None:
         signal.signal(signal.SIGTERM, terminate)
     script, code = Path(sys.argv[0]).name, 0
     sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
+    discreet_logs()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:

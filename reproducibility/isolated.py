@@ -23,7 +23,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from ptm import Problem, locked
+from ptm import Problem, discreet_logs, locked
 from shards import as_table, cut, discard, gather, predictions, save, unanswered
 from task import Data, Failure, Pass, Task, versions
 
@@ -144,6 +144,7 @@ def _work(connection, task: Task, model: Model, options: dict) -> None:
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
+    discreet_logs()
     loaded, batch, stage = None, options["batch_size"], "start"
 
     def say(kind, *said):
