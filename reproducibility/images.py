@@ -90,7 +90,7 @@ def views(raw: bytes) -> list:
             raise ValueError(f"its pixels have more than 8 bits ({image.mode})")
         try:
             turn = image.getexif().get(ORIENTATION, 1)
-        except Exception:  # of many kinds; a tag that cannot be read turns nothing
+        except (SyntaxError, ValueError, KeyError):  # a tag that cannot be read turns nothing
             turn = 1
         plain = image.convert("RGB")
     if turn not in range(2, 9):

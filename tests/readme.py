@@ -9,8 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import cog
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -19,6 +17,8 @@ def shell(command: str, hidden: str = "") -> None:
 
     What needs ../shared stays as it stands where that folder is missing.
     """
+    import cog  # only while cogapp runs
+
     if "../shared" in command and not (ROOT.parent / "shared").is_dir():
         print(cog.previous.strip("\n"))
         return
