@@ -584,8 +584,7 @@ WRONG = [  # where -> what no annotation file holds there
     ),
     *((("categories", 0, "name"), name) for name in (None, 5, ["x"], "\ud800")),
     *(((part,), value) for part in COCO for value in (None, 5, {}, [5], [[]], "x")),
-    (("images", 1, "id"), 1),  # twice
-    (("categories", 1, "id"), 1),
+    *(((part,), [*COCO[part], COCO[part][0]]) for part in ("images", "categories")),  # twice
 ]
 
 
@@ -941,7 +940,10 @@ CONFIGS = {
         "_attn_implementation": ["evil/kernels"],
         "quantization_config": [5, {"quant_method": "bitsandbytes", "load_in_4bit": True}],
         "id2label": [["a"] * 6, {"a": "b"}, {}, {"9" * 5000: "a"}]
-        + [{str(i): "x" for i in at} for at in ([1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 7], [-1, 0, 1, 2, 3, 4])],
+        + [
+            dict(zip(map(str, at), sentiment_analysis.LABELS, strict=True))
+            for at in ([1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 7], [-1, 0, 1, 2, 3, 4])
+        ],
         "num_labels": [3],
         "return_dict": [False],
     }.items()
