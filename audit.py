@@ -20,11 +20,15 @@ from hashlib import blake2b
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
 
 from ptm import PTM, ROOT, Help, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
 
 DATA = ROOT / "assets" / "data"
 TOP = 20  # names listed per ranking
+LONG = 200  # characters of a name; the names of longer ones are cut
 SAFE = frozenset("safetensors gguf onnx tf jax flax tflite openvino coreml".split())  # no pickle
 SIZES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
 WEEKS = 365.25 / 12 / 7  # in a month
@@ -39,15 +43,15 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito, colour-
 
 
 class Tally(Counter):
-    """A Counter of at most 2 × `limit` names: exact below that, and else no count is short by more than
-    `short` (Misra and Gries 1982, in the batched form of Agarwal et al. 2012)."""
+    """A Counter of at most 2 × `limit` names, long ones cut: exact below that, and else no count is short by
+    more than `short` (Misra and Gries 1982, in the batched form of Agarwal et al. 2012)."""
 
     def __init__(self, limit: int = 100_000):
         super().__init__()
         self.limit, self.short = limit, 0
 
-    def add(self, names) -> None:
-        self.update(names)
+    def add(self, names: list[str]) -> None:
+        self.update(names if max(map(len, names), default=0) <= LONG else map(cut, names))
         if len(self) > 2 * self.limit:
             less = sorted(self.values(), reverse=True)[self.limit]
             self.short += less
@@ -66,8 +70,8 @@ def share(k: float, n: float) -> float | None:
 
 
 def cut(text: str) -> str:
-    """A name of at most 200 characters; a longer one keeps a hash, so that two cannot be taken for one."""
-    return text if len(text) <= 200 else f"{text[:180]}…{number(text):016x}"
+    """A name of at most LONG characters; a longer one keeps a hash, so that two cannot be taken for one."""
+    return text if len(text) <= LONG else f"{text[:180]}…{number(text):016x}"
 
 
 def number(text: str) -> int:
@@ -103,8 +107,8 @@ def claims_by_task():
     """Models with at least one claim, by the task that the Hub states."""
     models, claimed = Tally(), Tally()
     while batch := (yield):
-        models.add([cut(m.task or "no task stated") for m in batch])
-        claimed.add([cut(m.task or "no task stated") for m in batch if m.claims])
+        models.add([m.task or "no task stated" for m in batch])
+        claimed.add([m.task or "no task stated" for m in batch if m.claims])
     n, k = models.total(), claimed.total()
     own = [task for task, count in top(models, 25).items() if count >= min(30, n / 100)]
     tasks = {t: {"models": models[t], "with_claims": claimed[t]} for t in top(models, 1000)}
@@ -127,8 +131,8 @@ def claim_contents():
     while batch := (yield):
         claiming = [m.claims for m in batch if m.claims]
         claims = [claim for found in claiming for claim in found]
-        datasets.add([cut(c.dataset) for c in claims])
-        metrics.add([cut(c.metric or "none stated (.eval_results)") for c in claims])
+        datasets.add([c.dataset for c in claims])
+        metrics.add([c.metric or "none stated (.eval_results)" for c in claims])
         sizes.update([next(name for most, name in SIZES if len(found) <= most) for found in claiming])
         vouched.update(["verified" if c.verified else "self-reported" for c in claims])
         sources.update([c.source for c in claims])
@@ -183,15 +187,15 @@ class Equal:
         self.limit, self.mask, self.models, self.stated, self.derived = limit, 0, Counter(), set(), []
 
     def add(self, model: PTM) -> None:
-        over = bases(model)[:8]
+        over, name = bases(model)[:8], number(model.id) << 64
         for words in {(c.dataset, c.config, c.split, c.metric, c.number) for c in model.claims}:
             if len(repr(words[-1]).split("e")[0].replace(".", "").strip("-0")) < 3:
                 continue
-            text = cut(" · ".join(str(word) for word in words if word is not None))
+            text = cut(" · ".join([str(word) for word in words if word is not None]))
             if (key := number(text)) & self.mask:
                 continue
             self.models[text] += 1
-            self.stated.add(number(model.id) << 64 | key)
+            self.stated.add(name | key)
             if over:
                 self.derived.append([number(base) << 64 | key for base in over])
         while max(len(self.models), len(self.stated) // 4, len(self.derived) // 2) > self.limit:
@@ -263,20 +267,22 @@ def top_sum(values: Counter, part: int) -> int:
 
 def growth():
     """Models and claims by the month in which the repository was created."""
-    models, claims = Counter(), Counter()
+    n, models, claims = 0, *({"created": Counter(), "last changed": Counter()} for _ in range(2))
     while batch := (yield):
-        months = [(m.created and "created", (m.created or m.modified or "")[:7]) for m in batch]
-        models.update(months)
-        for m, month in zip(batch, months, strict=True):
-            if m.claims:
-                claims[month] += len(m.claims)
-    by = "created" if any(kind for kind, _ in models) else None
-    found = {m for kind, m in models if kind == by and MONTH.fullmatch(m) and (m >= "2022" or not by)}
+        n += len(batch)
+        models["created"].update([m.created[:7] for m in batch if m.created])
+        models["last changed"].update([m.modified[:7] for m in batch if m.modified])
+        for m in [m for m in batch if m.claims]:
+            claims["created"][(m.created or "")[:7]] += len(m.claims)
+            claims["last changed"][(m.modified or "")[:7]] += len(m.claims)
+    by = "created" if models["created"] else "last changed"
+    models, claims = models[by], claims[by]
+    found = [m for m in models if MONTH.fullmatch(m) and (m >= "2022" or by == "last changed")]
     months = every_month(min(found), max(found)) if found else []
     return {
-        **{"by": by or "last changed", "models": models.total(), "claims": claims.total()},
-        "undated": models.total() - sum(models[by, m] for m in months),
-        "months": {m: {"models": models[by, m], "claims": claims[by, m]} for m in months},
+        **{"by": by, "models": n, "claims": claims.total()},
+        "undated": n - sum(models[m] for m in months),
+        "months": {m: {"models": models[m], "claims": claims[m]} for m in months},
         "rule": "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. "
         "If no record has createdAt, by lastModified: no growth, but the age of the last change. A claim "
         "counts in the month of its model.",
@@ -335,14 +341,14 @@ def dependencies():
     names = {"base_models": Tally(), "datasets": Tally()}
     models, links, relations = Counter(), Counter(), Counter()
     while batch := (yield):
-        tagged = [(m, tags) for m in batch if ":" in (tags := " ".join(m.tags))]
-        derived = [(m, tags) for m, tags in tagged if "base_model:" in tags]
-        for _, tags in derived:
-            relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
-        found = {
-            "base_models": [{cut(name) for name in bases(m)} for m, _ in derived],
-            "datasets": [{cut(d) for d in m.tagged("dataset:")} for m, tags in tagged if "dataset:" in tags],
-        }
+        found = {"base_models": [], "datasets": []}
+        for m in batch:
+            tags = " ".join(m.tags)
+            if "dataset:" in tags:
+                found["datasets"].append(set(m.tagged("dataset:")))
+            if "base_model:" in tags:
+                found["base_models"].append(set(bases(m)))
+                relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
         for kind, sets in found.items():
             models[kind] += sum(map(bool, sets))
             links[kind] += sum(map(len, sets))
@@ -431,9 +437,33 @@ def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
     }
 
 
+class Comparisons(TypedDict):
+    """One task of one series in err.json, as far as it is read here."""
+
+    k: int
+    n: int
+    models: list[dict]
+
+
+class Series(TypedDict):
+    protocol: str
+    measured: str
+    tasks: dict[str, Comparisons]
+
+
+class Compared(TypedDict):
+    series: list[Series]
+    published: dict[str, Any]
+
+
 def measurements() -> dict:
     """What err.py compared, where it has run."""
-    return read_json(DATA / "err.json", dict) if (DATA / "err.json").exists() else {}
+    if not (DATA / "err.json").exists():
+        return {}
+    try:
+        return msgspec.convert(read_json(DATA / "err.json", dict), Compared)
+    except ValueError as why:
+        raise Problem(f"{shown(DATA / 'err.json')}: {why}; write it again with err.py") from why
 
 
 def audit(models) -> dict:
@@ -702,7 +732,7 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
             f"    {clean(c.metric or 'no metric')} {value} on {where}: {vouched}, {c.source}, unit {c.unit}"
         )
         lines.append(line + (f", no {' and no '.join(lacking)}" if lacking else ""))
-    lines += [f"    rejected, {clean(r.reason, 60)}: {clean(r.stated, 60)}" for r in model.rejected]
+    lines += [f"    rejected, {clean(r.reason, 60)}: {clean(r.text, 60)}" for r in model.rejected]
     measured = [
         f"    {clean(row.get('metric'))}: claimed {row.get('claimed')}, measured {row.get('measured')}, "
         f"discrepancy {row.get('discrepancy')} points, "

@@ -12,9 +12,12 @@ import io
 import math
 import re
 from collections import Counter
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Annotated, NotRequired, TypedDict
+
+import msgspec
+from msgspec.structs import asdict
 
 from ptm import PTM, ROOT, VOCABULARY, Help, Problem, atomic, read_json, run, shown, write_json
 
@@ -71,7 +74,7 @@ def precision(claim: dict) -> float:
         exponent = -len(decimals[1]) if decimals else 0
     else:
         exponent = Decimal(repr(claim["value"])).as_tuple().exponent
-    half = float(Decimal(50).scaleb(exponent)) / (100 if claim["unit"] == "percent" else 1)
+    half = float(Decimal(50).scaleb(max(exponent, -20))) / (100 if claim["unit"] == "percent" else 1)
     return min(max(half, 1e-9), 0.5)
 
 
@@ -232,6 +235,7 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
             key=lambda one: (
                 str(one["model"]),
                 str(one["metric"]),
+                one["model"] is not None,  # a model may be called None
                 str(one["claimed_as"]) if one["model"] else one["discrepancy"],
             ),
         ),
@@ -516,22 +520,94 @@ def draw(path: Path, *plots: tuple) -> None:
         figure.savefig(file, format="png")
 
 
+# What is read of results.json and of explanations.json, which hold what strangers' cards say.
+Share = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+Points = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9 ,.:'/_+-]{1,80}$")]  # stands in figures
+
+
+class Claim(TypedDict):
+    dataset: str
+    config: str | None
+    split: str | None
+    metric: str | None
+    value: int | float | str
+    fraction: float | None
+    unit: str
+
+
+class Examples(TypedDict):
+    expected: Count
+    evaluated: Count | None
+
+
+class Row(TypedDict):
+    model: str
+    task: str
+    dataset: str
+    source: Word
+    protocol: Word | None
+    claims: NotRequired[list[Claim]]
+    stage: NotRequired[str | None]
+    measured_at: NotRequired[Word | None]
+    examples: NotRequired[Examples | None]
+
+
+class Failed(Row):
+    error: str
+
+
+class Measured(Row):
+    protocol: Word
+    split: str
+    examples: Examples
+    metrics: dict[str, Share]
+    intervals: NotRequired[dict[str, tuple[Share, Share]] | None]
+
+
+class Unnamed(TypedDict):
+    task: str
+    source: Word
+    protocol: Word
+    metric: str
+    values: list[Points]
+    note: str
+
+
+class Cause(TypedDict):
+    factor: Word
+    points: Points
+
+
+class Explained(TypedDict):
+    task: Word
+    causes: list[Cause]
+    unexplained_points: Points | None
+
+
+def valid(value: object, kind: type, where: str, remedy: str) -> None:
+    """Raises Problem for JSON that is not of this kind."""
+    try:
+        msgspec.convert(value, kind)
+    except ValueError as why:
+        raise Problem(f"{where}: {why}; {remedy}") from why
+
+
 def checked(results: dict, path: Path) -> dict:
     """The results, if every row has what a comparison needs; a Problem names the first that has not."""
     remedy = "write it again with: python reproducibility/results.py"
-    fields = {"model": str, "task": str, "dataset": str, "source": str}
     for part in ("rows", "discrepancies"):
         if not isinstance(results.get(part), list):
             raise Problem(f"{shown(path)} has no list {part!r}; {remedy}")
+    valid(results["discrepancies"], list[Unnamed], shown(path), remedy)
     for i, row in enumerate(results["rows"], 1):
-        row = row if isinstance(row, dict) else {}
-        kinds = fields if row.get("error") else {**fields, "split": str, "protocol": str, "examples": dict}
-        if wrong := [name for name, kind in kinds.items() if not isinstance(row.get(name), kind)]:
-            raise Problem(f"{shown(path)}, row {i}: {wrong[0]!r} is missing or of another kind; {remedy}")
-        numbers = row.get("metrics") if isinstance(row.get("metrics"), dict) else {"metrics": None}
-        for name, value in () if row.get("error") else numbers.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise Problem(f"{shown(path)}, row {i} ({row['model']}): {name!r} is not a number; {remedy}")
+        where = f"{shown(path)}, row {i}"
+        failed = isinstance(row, dict) and row.get("error")
+        valid(row, Failed if failed else Measured, where, remedy)
+        for claim in row.get("claims", ()):
+            if claim["metric"] in row.get("metrics", ()) and not 0 <= (claim["fraction"] or 0) <= 1:
+                raise Problem(f"{where}: claims {claim['metric']} of {claim['fraction']}; {remedy}")
     return results
 
 
@@ -609,7 +685,10 @@ def main() -> int:
         explained = read_json(
             args.explanations, dict, "Write it with: python reproducibility/explain.py MODEL"
         )
-        explained = [one for one in explained["explanations"] if "error" not in one]
+        explained = explained.get("explanations")
+        valid(explained, list[dict], shown(args.explanations), "write it again with explain.py")
+        explained = [one for one in explained if "error" not in one]
+        valid(explained, list[Explained], shown(args.explanations), "write it again with explain.py")
     data = {"threshold_points": float(args.threshold), "series": found, "published": published}
     if args.reference:
         data["reference"] = cross_check(results["rows"], laboratory(args.reference))

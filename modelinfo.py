@@ -17,7 +17,6 @@ import json
 import math
 import os
 import re
-import signal
 import sqlite3
 import sys
 import time
@@ -32,7 +31,19 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from ptm import ROOT, Help, Problem, atomic, read_json, records, run, shown, write_json, write_records
+from ptm import (
+    ROOT,
+    Help,
+    Problem,
+    atomic,
+    discreet,
+    read_json,
+    records,
+    run,
+    shown,
+    write_json,
+    write_records,
+)
 
 # What ptm.py and audit.py read. `model-index` comes alone: `cardData` would repeat it in a larger object.
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
@@ -47,7 +58,9 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # A long number in a text whose digits are made 0 and whose signs before numbers are made :
 SHAPE, LONG = bytes.maketrans(b"0123456789:,[- \t\r\n", b"0000000000::::::::"), b":" + b"0" * 19
 DEEP = 250  # levels of nesting that orjson writes; json.load gives up at about a thousand
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+TOKEN = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{}]', re.DOTALL
+)  # a text without end is one, too
 OURS = "Hub: "  # begins the reasons in ignore.json that this script gives and takes back
 
 
@@ -176,7 +189,9 @@ class Hub:
                 self.why = f"{type(error).__name__}: {error}"
             except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # redirects in a circle, offline
                 raise Problem(f"cannot ask {self.endpoint}: {error}") from None
-            except (ValueError, RecursionError) as error:
+            except Problem:
+                raise
+            except Exception as error:  # what libraries make of a stranger's page, header or error message
                 self.why = f"not the JSON that was asked for ({str(error)[:80]})"
             if not stated:
                 self.ready = time.monotonic() + min(BACKOFF * 2**attempt, LONGEST)
@@ -209,7 +224,7 @@ class Hub:
         if failed and not stated and after.isdecimal():
             stated = float(after)
         elif failed and not stated and after:
-            with suppress(ValueError, TypeError):  # neither seconds nor a date
+            with suppress(ValueError, TypeError, OverflowError):  # neither seconds nor a date
                 stated = (parsedate_to_datetime(after) - self._date(response)).total_seconds()
         if stated > PATIENCE:
             raise Problem(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
@@ -227,7 +242,7 @@ class Hub:
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
         response, code, body = error.response, error.response.status_code, None
-        said = response.headers.get("X-Error-Message") or ""
+        said = discreet(response.headers.get("X-Error-Message") or "")
         with suppress(ValueError, RecursionError):
             body = decode(response.content)
         hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)
@@ -243,7 +258,7 @@ class Hub:
     def _date(response) -> datetime:
         try:
             return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return datetime.now(UTC)
 
 
@@ -278,8 +293,11 @@ def journal(path: Path) -> Iterator[sqlite3.Connection]:
     except (sqlite3.Error, OSError) as why:
         if "locked" in str(why):
             raise Problem(f"another run is at work on {shown(path)}; wait for it to end") from None
-        foreign = "not a database" in str(why)
-        advice = "it is no journal: delete it" if foreign else "make room; the journal keeps what it has"
+        advice = "make room; the journal keeps what it has"
+        if "not a database" in str(why):
+            advice = "it is no journal: delete it"
+        elif not os.access(path.parent, os.W_OK):  # also where root meets a file system for reading only
+            advice = "its folder cannot be written to: choose another --output"
         raise Problem(f"{shown(path)}: {why}; {advice}, and run the same command again") from why
     finally:
         if db:
@@ -489,18 +507,23 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     if args.limit is not None and args.limit < 1:
         raise Problem("--limit must be at least 1")
     args.endpoint = args.endpoint.rstrip("/")
-    if urlsplit(args.endpoint).scheme not in ("http", "https") or not urlsplit(args.endpoint).hostname:
-        raise Problem(f"--endpoint must be a URL such as https://huggingface.co, not {args.endpoint!r}")
+    try:
+        parts = urlsplit(args.endpoint)
+        proper = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of brackets or a port that is none
+        proper = False
+    if not proper:
+        raise Problem(f"--endpoint must be a URL such as {HUB}, not {args.endpoint!r}")
+    if parts.username is not None:  # it would stand in the journal and in every message
+        raise Problem("--endpoint must hold no name and password; the token is HF_TOKEN")
     args.partial = bool(args.ids or args.limit or args.filter or args.task or args.author)
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from tqdm import tqdm
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: one line, a journal to go on from
     read_ignored(args.ignore)  # a file that we could not write back is better known before the sweep
     began = time.monotonic()
     path, mark = (args.output.with_name(args.output.name + end) for end in (".journal", ".since"))

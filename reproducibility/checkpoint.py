@@ -8,10 +8,13 @@ import hashlib
 import json
 import os
 import re
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm import PTM, ROOT, Problem
+from ptm import PTM, ROOT, Problem, discreet
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -19,12 +22,16 @@ BESIDE = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
+WAITS = (1, 4, 16)  # seconds between attempts at a Hub in trouble that does not say how long to wait
+LONGEST = 600  # seconds that we wait because it says so
+CARD = 2 << 20  # bytes of a README.md whose metadata is read; PyYAML takes half a minute for so much
 KNOWN = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
     "RevisionNotFoundError": "the Hub has no such revision of this model",
     "DisabledRepoError": "disabled on the Hub",
     "UnpicklingError": "its weights are a pickle with more in it than tensors, which may be code: not loaded",
+    "MemoryError": "it needs more memory than there is",
     "HFValidationError": "neither a folder here nor a model id of the Hub",
 }
 
@@ -41,6 +48,13 @@ class Model:
     revision: str  # commit SHA, or "sha256:" and the hash of the folder's content
     files: tuple[str, ...]  # those that loading may read
     path: str | None  # of a local folder; None for a model on the Hub
+    sizes: tuple[int, ...] = ()  # bytes of each file
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights."""
+        files = zip(self.files, self.sizes, strict=True) if self.sizes else ()
+        return sum(size for name, size in files if WEIGHTS.fullmatch(name) or PICKLED.fullmatch(name))
 
 
 def digest(*parts: object) -> str:
@@ -58,7 +72,7 @@ def one_line(why: BaseException) -> str:
     kinds = [kind.__name__ for kind in type(why).__mro__]
     if known := [KNOWN[kind] for kind in kinds if kind in KNOWN]:
         return known[0]
-    said = "".join(c for c in " ".join(str(why).split()) if c.isprintable())
+    said = "".join(c for c in " ".join(discreet(str(why)).split()) if c.isprintable())
     text = said if isinstance(why, (Refused, Problem)) else f"{type(why).__name__}: {said}"
     return text if len(text) <= 500 else text[:499] + "…"
 
@@ -72,6 +86,29 @@ def named(text: str) -> tuple[str, str | None]:
     return name if name.startswith("../") else f"./{name}", None  # never mistaken for a Hub id
 
 
+def patient(ask: Callable, *words, **options):
+    """What the Hub answers. A used-up quota is waited for as it says, a fault of the network for a while."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    for wait in WAITS:
+        try:
+            return ask(*words, **options)
+        except HfHubHTTPError as why:
+            code, quota = why.response.status_code, parse_ratelimit_headers(why.response.headers)
+            if quota and not quota.remaining:
+                wait = quota.reset_in_seconds + 1
+            if (code != 429 and code < 500) or wait > LONGEST:
+                raise
+            reason = f"answers {code}"
+        except httpx2.TransportError as why:
+            reason = f"does not answer ({type(why).__name__})"
+        print(f"the Hub {reason}: waiting {wait} s", file=sys.stderr)
+        time.sleep(wait)
+    return ask(*words, **options)
+
+
 def resolve(text: str) -> Model:
     """A Hub id, `id@revision` or local folder as a Model of known revision. Raises Refused or a Hub error."""
     name, revision = named(text)
@@ -79,11 +116,22 @@ def resolve(text: str) -> Model:
         folder = Path(text).resolve()
         files = wanted([path.name for path in folder.iterdir() if path.is_file()])
         content = digest([(n, file_digest(folder / n)) for n in files])
-        return Model(name, f"sha256:{content}", files, str(folder))
+        sizes = tuple((folder / n).stat().st_size for n in files)
+        return Model(name, f"sha256:{content}", files, str(folder), sizes)
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(name, revision=revision, timeout=60)
-    return Model(name, info.sha, wanted([s.rfilename for s in info.siblings or []]), None)
+    info = patient(HfApi().model_info, name, revision=revision, timeout=60, files_metadata=True)
+    found = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    files = wanted(list(found))
+    return Model(name, info.sha, files, None, tuple(found[n] for n in files))
+
+
+def to_download(model: Model) -> int:
+    """Bytes of a model's files that are not in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = zip(model.files, model.sizes, strict=True) if not model.path else ()
+    return sum(n for f, n in files if not try_to_load_from_cache(model.name, f, revision=model.revision))
 
 
 def card(model: Model) -> PTM:
@@ -95,11 +143,25 @@ def card(model: Model) -> PTM:
     if "README.md" not in model.files:
         return PTM.from_record({"id": model.name})
     path = Path(model.path, "README.md") if model.path else None
-    path = path or hf_hub_download(model.name, "README.md", revision=model.revision)
+    path = path or patient(hf_hub_download, model.name, "README.md", revision=model.revision)
     try:
-        return PTM.from_record({"id": model.name, "cardData": metadata_load(path) or {}})
-    except (ValueError, yaml.YAMLError):  # the Hub reads no claim in such a card either
+        metadata = as_json(metadata_load(path)) if os.path.getsize(path) <= CARD else {}
+        return PTM.from_record({"id": model.name, "cardData": metadata})
+    except (ValueError, RecursionError, yaml.YAMLError):  # the Hub reads no claim in such a card either
         return PTM.from_record({"id": model.name})
+
+
+def as_json(metadata: object) -> object:
+    """YAML as the JSON of a Hub record. ValueError where aliases make more of it than the card holds."""
+    size, left = 0, [metadata]
+    while left:
+        node = left.pop()
+        size += len(node) if isinstance(node, (str, bytes)) else 1
+        if isinstance(node, (list, tuple, set, dict)):
+            left += [*node, *(node.values() if isinstance(node, dict) else ())]
+        if size + len(left) > CARD:
+            raise ValueError("aliases that multiply")
+    return json.loads(json.dumps(metadata, default=str, skipkeys=True))
 
 
 def wanted(names: list[str]) -> tuple[str, ...]:
@@ -126,10 +188,10 @@ def download(model: Model, say) -> Path:
             return super().update(n)
 
     for name in model.files:  # the configuration comes first, the weights last
-        path = Path(hf_hub_download(model.name, name, revision=model.revision, tqdm_class=Heard))
+        path = patient(hf_hub_download, model.name, name, revision=model.revision, tqdm_class=Heard)
         if name == "config.json":
-            refuse_remote_code(path.parent)
-    return path.parent
+            refuse_remote_code(Path(path).parent)
+    return Path(path).parent
 
 
 def refuse_remote_code(folder: Path) -> None:

@@ -5,11 +5,14 @@ Reads the model, the images and their official annotations; writes results/COCO/
     python reproducibility/detection.py facebook/detr-resnet-50 --data FOLDER
 """
 
-import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+import msgspec
 
 import coco_scoring
 import harness
@@ -89,6 +92,40 @@ def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "na
     return found, f"by name{f'; not in COCO: {len(others)}, such as {others[0][:40]!r}' if others else ''}"
 
 
+# What is read of an annotation file. The scorer would take NaN, a negative width or an id that no double
+# holds without a word, and give another number.
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
+Where, Size = (Annotated[float, msgspec.Meta(ge=least, le=1e6)] for least in (-1e6, 0))
+Area = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
+class Picture(TypedDict):
+    id: Id
+    file_name: str
+    height: Side
+    width: Side
+
+
+class Category(TypedDict):
+    id: Id
+    name: str
+
+
+class Annotation(TypedDict):
+    image_id: Id
+    category_id: Id
+    bbox: tuple[Where, Where, Size, Size]
+    area: Area
+    iscrowd: NotRequired[Literal[0, 1]]
+
+
+class Annotations(TypedDict):
+    images: list[Picture]
+    categories: list[Category]
+    annotations: list[Annotation]
+
+
 def load_data(path: Path | None, split: str) -> harness.Data:
     """Images (id, path, height, width) in the file's order; targets are each image's annotations."""
     if path is None:
@@ -98,29 +135,35 @@ def load_data(path: Path | None, split: str) -> harness.Data:
         if not needed.exists():
             raise harness.Problem(f"{needed} is missing. {NEEDED}")
     try:
-        coco = json.loads(file.read_bytes())
+        coco = msgspec.json.decode(file.read_bytes())
+        msgspec.convert(coco, Annotations)
         categories = {c["id"]: c["name"] for c in coco["categories"]}
         found = [
             (i["id"], str(folder / Path(i["file_name"]).name), i["height"], i["width"])
             for i in coco["images"]
         ]
         marked = {image: [] for image, *_ in found}
+        if len(marked) < len(found) or len(categories) < len(coco["categories"]):
+            raise ValueError("an id stands twice among the images or the categories")
         for a in coco["annotations"]:
+            if a["category_id"] not in categories:
+                raise ValueError(f"an annotation of no category: {a['category_id']}")
             values = {"category_id": a["category_id"], "bbox": a["bbox"], "area": a["area"]}
             marked[a["image_id"]].append(values | {"iscrowd": a.get("iscrowd", 0)})
-    except (OSError, ValueError, KeyError, TypeError) as why:
-        raise harness.Problem(f"{file} is not a COCO annotation file: {why!r}. {NEEDED}") from why
+    except (OSError, ValueError, KeyError, RecursionError) as why:
+        why = f"an annotation of no image: {why}" if isinstance(why, KeyError) else why
+        raise harness.Problem(f"{file} is not a COCO annotation file: {why}. {NEEDED}") from None
     files = [Path(name) for _, name, *_ in found]
-    if missing := [f for f in files if not f.is_file()]:
+    if missing := [f for f in files if not os.path.isfile(f)]:
         raise harness.Problem(
             f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}"
         )
     targets, about = list(marked.values()), {"categories": categories}
     source = f"local folder, {len(files):,} images"
-    revision = images.content_revision(
+    revision, hashes = images.content_revision(
         files, targets, [image for image, *_ in found], sorted(categories.items())
     )
-    return harness.Data("validation", revision, source, found, targets, SIZE, about)
+    return harness.Data("validation", revision, source, found, targets, SIZE, about, hashes=hashes)
 
 
 # ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +174,12 @@ def load_model(folder: Path, device, dtype) -> images.Model:
     from transformers import AutoModelForObjectDetection
 
     return images.load(AutoModelForObjectDetection, folder, device, dtype)
+
+
+def by_shape(data: harness.Data) -> list[int]:
+    """The images with those alike in a row, which fill batches."""
+    shapes = [(width / max(height, 1), height) for _, _, height, width in data.examples]
+    return sorted(range(len(shapes)), key=shapes.__getitem__)
 
 
 def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_size: int) -> Iterator:
@@ -149,12 +198,9 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
             for image in found
         ]
 
-    size = [
-        (width / height, height) for _, _, height, width in data.examples
-    ]  # alike ones in a row fill batches
     yield from images.batches(
         lambda place: Path(data.examples[place][1]).read_bytes(),
-        sorted(range(len(data.examples)), key=size.__getitem__),
+        range(len(data.examples)),
         lambda image: images.tensors(image, model, protocol.preprocessing),
         forward,
         model.net.device,
@@ -280,6 +326,8 @@ TASK = harness.Task(
     score=score,
     data_help=DATA_HELP,
     code=("images.py", "coco_scoring.py"),
+    shard=500,
+    order=by_shape,
     text=text,
 )
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 
+from msgspec import structs
+
 import harness
 
 TASKS = {  # by the end of the architecture's name
@@ -169,7 +171,9 @@ class Measured:
             args = argparse.Namespace(**{**vars(self.args), "dtype": dtype, "protocol": None, "split": None})
             passes = harness.plan(task, args, self.model, [], self.load, self.code)
             self.passes |= {part.file for part in passes}
-            for row in harness.measure(task, args, self.model, passes, self.code):
+            jobs = [harness.Job(self.model, passes)]
+            (job,) = harness.spread(task, args, jobs) if args.cluster else jobs
+            for row in harness.measure(task, args, job, self.code):
                 if "error" in row:
                     raise harness.Refused(f"failed at {row['stage']}: {row['error']}")
                 self.rows[row["protocol"]] = row
@@ -350,8 +354,8 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
             )
         if choice == "dtype" and value not in harness.DTYPES:
             raise harness.Problem(f"no dtype {value!r}; there are {', '.join(harness.DTYPES)}")
-        with contextlib.suppress(ValueError):
-            value = json.loads(value)
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value, parse_constant=str)
         choices[choice] = value
     return choices
 
@@ -382,7 +386,7 @@ def one(text: str, args, cache: Callable) -> dict:
         claims = [
             c for c in harness.card(model).claims if c.dataset == module.TASK.dataset and c.metric == metric
         ]
-        claim = next((asdict(c) for c in claims if c.fraction is not None), None)
+        claim = next((structs.asdict(c) for c in claims if c.fraction is not None), None)
         split = claim["split"] if claim and claim["split"] in module.TASK.splits else module.TASK.split
         ends = [choices_of(text, module, args.dtype, split) for text in (args.seen, args.faithful)]
         measured = Measured(module, args, model, functools.cache(lambda split: cache(module, split)))
@@ -391,6 +395,15 @@ def one(text: str, args, cache: Callable) -> dict:
         raise
     except Exception as why:
         return about | {"error": harness.one_line(why)}
+
+
+def kept(path: Path) -> dict[str, dict]:
+    """Model -> explanation, from an earlier run or one beside this."""
+    before = harness.read_json(path, dict) if path.exists() else {"explanations": []}
+    try:
+        return {str(found["model"]): found for found in before["explanations"]}
+    except (KeyError, TypeError) as why:
+        raise harness.Problem(f"{harness.shown(path)} holds no explanations; move it away") from why
 
 
 def show(found: dict) -> None:
@@ -431,16 +444,22 @@ def main() -> int:
     )
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
-    before = harness.read_json(args.output, dict)["explanations"] if args.output.exists() else []
-    kept, failed = {found["model"]: found for found in before}, 0
-    for text in args.models:
-        found = one(text, args, cache)
-        kept[found["model"]] = found
-        harness.write_json(args.output, {"explanations": [kept[name] for name in sorted(kept)]})
-        show(found)
-        failed += "error" in found
-        if args.figures and "error" not in found:
-            draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
+    kept(args.output)  # before anything is measured: it may be broken
+    harness.writable("--output", args.output.parent)
+    harness.writable("--predictions", args.predictions)
+    failed = 0
+    if args.cluster and args.data:
+        args.data = args.data.resolve()
+    with harness.connected(None, args):
+        for text in args.models:
+            found = one(text, args, cache)
+            with harness.locked(args.output):
+                every = kept(args.output) | {found["model"]: found}
+                harness.write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
+            show(found)
+            failed += "error" in found
+            if args.figures and "error" not in found:
+                draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
     return 1 if failed else 0
 
 

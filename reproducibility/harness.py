@@ -11,19 +11,36 @@ import argparse
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from checkpoint import Model, Refused, card, digest, named, one_line, pretrained, refuse_remote_code, resolve
-from isolated import at_once, predictions, run_apart
-from plan import choose, plan, saved, splits, subset
-from ptm import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from cluster import cluster_flags, connected, spread
+from isolated import at_once, run_apart
+from plan import choose, estimate, plan, saved, splits, subset
+from ptm import PTM, ROOT, Help, Problem, atomic, locked, read_json, run, shown, write_json
 from rows import add_row, code_state, error_row, make_row, read_rows, row_key, safe_name
-from task import CLAIM, Batch, Data, Failure, Pass, Task, wilson
+from shards import predictions
+from task import CLAIM, Batch, Data, Failure, Job, Task, wilson
 
 # What task scripts find here besides what is used here.
-__all__ = ["Batch", "Data", "Refused", "at_once", "digest", "predictions", "pretrained"]
+__all__ = [
+    "Batch",
+    "Data",
+    "Refused",
+    "at_once",
+    "connected",
+    "digest",
+    "locked",
+    "predictions",
+    "pretrained",
+    "spread",
+    "writable",
+]
 __all__ += ["atomic", "read_json", "refuse_remote_code", "safe_name", "subset", "wilson", "write_json"]
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
@@ -56,6 +73,7 @@ def machine_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--force", action="store_true", help="measure again what is measured already")
     add("--predictions", type=Path, default=HERE / "predictions", metavar="DIR", help="folder of raw outputs")
+    cluster_flags(parser)
 
 
 def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
@@ -75,6 +93,7 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="load no model: score what lies in --predictions again",
     )
+    add("--plan", action="store_true", help="print what there is to do and how long it may take; do nothing")
     add("--results", type=Path, default=HERE / "results" / task.folder / f"{task.name}.json", metavar="FILE",
         help="rows")  # fmt: skip
     add("--modelinfo", type=Path, default=ROOT / "modelinfo.json", metavar="FILE", help="file of Hub records")
@@ -83,33 +102,40 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def measure(task: Task, args, model: Model, passes: list[Pass], code: dict) -> Iterator[dict]:
-    """A row per pass and protocol; where the model's process fails, one with the error is the last."""
+def measure(task: Task, args, job: Job, code: dict) -> Iterator[dict]:
+    """A row per pass and protocol; where the job or its process fails, one with the error is the last.
+
+    After a cluster's work there is nothing left to do but the scores.
+    """
     from tqdm import tqdm
 
-    options = {k: getattr(args, k) for k in ("device", "dtype", "batch_size", "force")}
-    bar = tqdm(desc=model.name[-50:], unit=" examples", leave=False, disable=None)
+    options = {k: getattr(args, k) for k in ("device", "dtype", "batch_size")}
+    options["force"] = args.force and not args.cluster
+    bar = tqdm(desc=job.model.name[-50:], unit=" examples", leave=False, disable=None)
     try:
-        for kind, *said in run_apart(task, model, passes, options, args.timeout):
+        if job.why:
+            raise job.why
+        if not job.passes:
+            return
+        for kind, *said in run_apart(task, job.model, job.passes, options, args.timeout):
             if kind == "stage":
                 bar.set_postfix_str(said[0])
             elif kind == "tick":
                 bar.n, bar.total = said
                 bar.refresh()
             elif kind == "scored":
-                yield make_row(task, passes[said[0]], *said[1:], code)
+                yield make_row(task, job.passes[said[0]], *said[1:], code)
             elif kind == "refused":
-                yield error_row(task, model, Failure("score", said[2]), code, passes[said[0]], said[1])
+                why = Failure("score", said[2])
+                yield error_row(task, job.model, why, code, job.passes[said[0]], said[1])
     except Failure as why:
-        yield error_row(task, model, why, code)
+        yield error_row(task, job.model, why, code)
     finally:
         bar.close()
 
 
-def attempt(
-    task: Task, args, text: str, known: PTM | None, load: Callable, code: dict, done: set
-) -> Iterator[dict]:
-    """The rows of the model that `text` names, save those with a key in `done`; a failure is a row too."""
+def prepare(task: Task, args, text: str, known: PTM | None, load: Callable, code: dict, done: set) -> Job:
+    """What is wanted of the model that `text` names, save rows with a key in `done`; or why nothing."""
     model, stage = Model(*named(text), (), None), "resolve"
     try:
         model = resolve(text)
@@ -117,20 +143,30 @@ def attempt(
         stage = "data"
         passes = plan(task, args, model, claims, load, code)
     except Exception as why:
-        yield error_row(task, model, Failure(stage, one_line(why)), code)
-        return
+        return Job(model, why=Failure(stage, one_line(why)))
     for part in passes:
         for name in [n for n, p in part.protocols.items() if row_key(part.record, n, p) in done]:
             del part.protocols[name]
-    if passes := [part for part in passes if part.protocols]:
-        yield from measure(task, args, model, passes, code)
+    return Job(model, [part for part in passes if part.protocols])
+
+
+def writable(flag: str, folder: Path) -> None:
+    """Raises Problem for a folder that cannot be written to, rather than after a model's forward passes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as why:
+        raise Problem(f"cannot write to {shown(folder)}: {why.strerror}; choose another with {flag}") from why
 
 
 def check(task: Task, args, load: Callable) -> None:
     """Raises Problem for a device, data or a split that are not there, before any model is loaded."""
     if args.data and not args.data.is_dir():
         raise Problem(f"--data: there is no folder {args.data}. It must hold: {task.data_help}")
-    if args.device not in ("auto", "cpu"):
+    if args.cluster and args.data:
+        args.data = args.data.resolve()  # workers have other working directories
+    elif args.device not in ("auto", "cpu"):
         import torch
 
         try:
@@ -146,6 +182,9 @@ def check(task: Task, args, load: Callable) -> None:
         if protocol.split != CLAIM or args.split:
             for split in splits(task, protocol, args.split, []):
                 load(split)
+    if not args.plan:
+        writable("--results", args.results.parent)
+        writable("--predictions", args.predictions / task.folder)
 
 
 def show(row: dict) -> None:
@@ -153,6 +192,7 @@ def show(row: dict) -> None:
     from tqdm import tqdm
 
     where = "  ".join(filter(None, [row["model"], row["split"], row["protocol"]]))
+    where = "".join(c if c.isprintable() else "?" for c in where)  # a name may hold anything
     if "error" in row:
         tqdm.write(f"{where}  failed at {row['stage']}: {row['error']}", file=sys.stderr)
         return
@@ -161,6 +201,20 @@ def show(row: dict) -> None:
         for k, v in row["metrics"].items()
     ]
     tqdm.write(f"{where}  {'  '.join(values)}", file=sys.stdout)
+
+
+def measure_all(task: Task, args, jobs: Iterable[Job], code: dict) -> Iterator[Iterable[dict]]:
+    """The rows of each job; on a cluster in the order in which they are done, scored while it works on."""
+    if not args.cluster or args.from_predictions:
+        yield from (measure(task, args, job, code) for job in jobs)
+        return
+    with connected(task, args), ThreadPoolExecutor(2) as pool:
+        waiting = deque()
+        for job in spread(task, args, jobs):
+            waiting.append(pool.submit(list, measure(task, args, job, code)))
+            while waiting and (waiting[0].done() or len(waiting) > 8):
+                yield waiting.popleft().result()
+        yield from (scored.result() for scored in waiting)
 
 
 def main(task: Task) -> int:
@@ -172,17 +226,25 @@ def main(task: Task) -> int:
     done = set() if args.force else {r.get("key") for r in read_rows(args.results, task) if "error" not in r}
     if args.from_predictions:
         args.force = False  # there is nothing to run again
-        jobs = [measure(task, args, model, passes, code) for model, passes in saved(task, args, load)]
+        jobs = list(saved(task, args, load))
+        count = len(jobs)
     else:
-        jobs = [attempt(task, args, text, known, load, code, done) for text, known in choose(task, args)]
+        chosen = choose(task, args)
+        count = len(chosen)
+        jobs = (prepare(task, args, text, known, load, code, done) for text, known in chosen)
+    if args.plan:
+        print(*estimate(task, jobs, read_rows(args.results, task)), sep="\n")
+        return 0
     counts = {"measured": 0, "failed": 0, "measured before": 0}
-    for job in tqdm(jobs, desc=task.name, unit=" models", disable=None):
-        failed = rows = 0
-        for row in job:
+    for rows in tqdm(
+        measure_all(task, args, jobs, code), desc=task.name, total=count, unit=" models", disable=None
+    ):
+        failed = made = 0
+        for row in rows:
             add_row(args.results, task, row)
             show(row)
-            rows, failed = rows + 1, failed + ("error" in row)
-        counts["failed" if failed else "measured" if rows else "measured before"] += 1
+            made, failed = made + 1, failed + ("error" in row)
+        counts["failed" if failed else "measured" if made else "measured before"] += 1
     said = ", ".join(f"{n} {what}" for what, n in counts.items())
     print(f"{said}; rows in {shown(args.results)}", file=sys.stderr)
     return 1 if counts["failed"] else 0

@@ -7,12 +7,13 @@ Reads the model, the images and assets/data/imagenet_synsets.json; writes result
 
 import csv
 import functools
-import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 import harness
 import images
@@ -65,7 +66,7 @@ def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
         order = map(str.split, file.with_name("map_clsloc.txt").read_text("utf-8").splitlines())
         wnids = {number: wnid for wnid, number, *_ in order}  # these numbers follow no order one could derive
         return file, {f"ILSVRC2012_val_{n:08}": index[wnids[line]] for n, line in enumerate(lines, 1)}
-    except (OSError, ValueError, KeyError, IndexError) as why:
+    except (OSError, ValueError, KeyError, IndexError, AttributeError, csv.Error) as why:
         raise harness.Problem(f"cannot read the answers in {file}: {why!r}. {NEEDED}") from why
 
 
@@ -96,9 +97,10 @@ def load_data(path: Path | None, split: str) -> harness.Data:
             raise harness.Problem(f"{answers} must number the classes 0 to 999. {NEEDED}")
     if not files:
         raise harness.Problem(f"{path} holds no images. {NEEDED}")
-    revision = images.content_revision(files, targets)
+    revision, hashes = images.content_revision(files, targets)
     source = f"local folder, {len(files):,} images"
-    return harness.Data("validation", revision, source, [str(f) for f in files], targets, SIZE)
+    names = [str(f) for f in files]
+    return harness.Data("validation", revision, source, names, targets, SIZE, hashes=hashes)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -121,24 +123,45 @@ def _from_hub() -> tuple[list[Path], str]:
     return sorted(Path(folder).glob("data/validation*.parquet")), Path(folder).name
 
 
+class _Label(msgspec.Struct):
+    names: list[str] = []
+
+
+class _Features(msgspec.Struct):
+    label: _Label = msgspec.field(default_factory=_Label)
+
+
+class _Info(msgspec.Struct):
+    features: _Features = msgspec.field(default_factory=_Features)
+
+
+class About(msgspec.Struct):
+    """What the Hub's Parquet files say of themselves, as far as it is read here."""
+
+    info: _Info = msgspec.field(default_factory=_Info)
+
+
 def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Data:
     """Examples (file, row) of Parquet files with the Hub's columns `image` (bytes) and `label`."""
     import pyarrow.parquet
 
     examples, targets = [], []
     for file in files:
-        with pyarrow.parquet.ParquetFile(file) as opened:
-            about = json.loads((opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-            names = about.get("info", {}).get("features", {}).get("label", {}).get("names")
+        try:
+            with pyarrow.parquet.ParquetFile(file) as opened:
+                labels = opened.read(["label"])["label"].cast("int64").to_pylist()
+                about = (opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+            names = msgspec.json.decode(about, type=About).info.features.label.names
             order = map_labels(names)[0] if names else range(1000)
-            labels = opened.read(["label"])["label"].to_pylist()
+            targets += [order[label] if 0 <= label < 1000 else -1 for label in labels]
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException, harness.Refused) as why:
+            raise harness.Problem(f"{file} cannot be read: {harness.one_line(why)}. {NEEDED}") from why
         examples += [(str(file), row) for row in range(len(labels))]
-        targets += [order[label] if 0 <= label < 1000 else -1 for label in labels]
     if not targets or min(targets) < 0:
         raise harness.Problem(
             f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}"
         )
-    revision = revision or images.content_revision(files, targets)
+    revision = revision or images.content_revision(files, targets)[0]
     return harness.Data("validation", revision, f"{source}, {len(targets):,} images", examples, targets, SIZE)
 
 

@@ -62,34 +62,43 @@ def check_labels(mapped: Callable[[str], object]) -> None:
             raise why from None
 
 
-def content_revision(files: Sequence[Path], *further: object) -> str:
-    """A hash of files (names and bytes) and of what else defines the data, such as its labels."""
+def content_revision(files: Sequence[Path], *further: object) -> tuple[str, list[str]]:
+    """A hash of files (names and bytes) and of what else defines the data (labels); and each one's."""
 
-    def one(file: Path) -> bytes:
+    def one(file: Path) -> str:
         with contextlib.suppress(OSError), open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").digest()
-        return b"unreadable"  # such a file is reported by the pass that needs it
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return ""  # such a file is reported by the pass that needs it
 
-    total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:
-        for file, digest in zip(files, pool.map(one, files), strict=True):
-            total.update(file.name.encode() + b"\0" + digest)
-    return f"sha256:{total.hexdigest()}"
+        hashes = list(pool.map(one, files))
+    total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
+    for file, found in zip(files, hashes, strict=True):
+        total.update(os.fsencode(f"{file.name}\0{found}"))
+    return f"sha256:{total.hexdigest()}", hashes
 
 
 def views(raw: bytes) -> list:
     """An image in RGB as it is stored and, if its EXIF tag says that it lies on its side, turned upright.
 
     Reference loaders (torchvision, DETR's) take the first, the pipelines of transformers the second.
+    ValueError for more than 8 bits a channel, which Pillow would cut off at white.
     """
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(raw)) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(f"its pixels have more than 8 bits ({image.mode})")
         try:
-            turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-        except (SyntaxError, ValueError, KeyError):  # a tag that cannot be read turns nothing
-            turned = False
-        return [image.convert("RGB"), *([ImageOps.exif_transpose(image).convert("RGB")] if turned else [])]
+            turn = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # of many kinds; a tag that cannot be read turns nothing
+            turn = 1
+        plain = image.convert("RGB")
+    if turn not in range(2, 9):
+        return [plain]
+    plain.info = {}  # other tags are no concern of ours, and Pillow fails to write odd ones back
+    plain.getexif()[ORIENTATION] = turn
+    return [plain, ImageOps.exif_transpose(plain)]
 
 
 def tensors(image, model: Model, changes: dict) -> dict:
@@ -98,14 +107,18 @@ def tensors(image, model: Model, changes: dict) -> dict:
 
 
 def run(net, batch: Sequence[tuple]):
-    """The network's outputs for tensors of equal size, computed together."""
+    """The network's outputs for tensors of equal size, computed together. Raises Refused for NaN."""
     import torch
 
     joined = {name: torch.cat([item[name] for item, _ in batch]) for name in batch[0][0]}
     for name, value in joined.items():
         joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
     with torch.inference_mode():
-        return net(**joined)
+        outputs = net(**joined)
+    read = [outputs[name] for name in ("logits", "pred_boxes") if name in outputs]
+    if not all(value.isfinite().all() for value in read):
+        raise harness.Refused("its outputs are not finite: NaN or infinity, as from broken weights")
+    return outputs
 
 
 def ahead(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:

@@ -1,7 +1,7 @@
 """What happens in a model's own process: download, load, forward pass, scores. And how its parent watches it.
 
 A crash, a hang or an out-of-memory kill ends this process only; the parent (`harness.py`) gets a `Failure`
-that names the stage. Reads the model's files and the data; writes one Parquet file of raw outputs per split.
+that names the stage. Reads the model's files and the data; writes a Parquet file of raw outputs per shard.
 Used through `harness.py`; has no command of its own.
 """
 
@@ -17,13 +17,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from ptm import atomic
-from task import Batch, Data, Failure, Pass, Task, versions
+from ptm import Problem, discreet_logs, locked
+from shards import as_table, cut, discard, gather, predictions, save, unanswered
+from task import Data, Failure, Pass, Task, versions
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
@@ -31,49 +33,102 @@ NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory",
 # ── In the parent ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Room:
+    """A process for one model, which it loads when first needed; closing it ends the process."""
+
+    def __init__(self, task: Task, model: Model, options: dict, timeout: float):
+        context = multiprocessing.get_context("spawn")
+        self.timeout, self.stage = timeout, "start"
+        self.connection, theirs = context.Pipe()
+        self.child = context.Process(target=_work, args=(theirs, task, model, options))
+        signals = {
+            signal.SIGINT,
+            signal.SIGTERM,
+        }  # of a terminal or a batch system: for us, who end the child
+        resource_tracker.ensure_running()  # it would unblock them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            self.child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def ask(self, *words) -> Iterator[tuple]:
+        """Has the process do something and yields what it says meanwhile; raises Failure when it fails.
+
+        ("forward", protocol, data, file) writes a shard's raw outputs and yields ("stage", name) and ("tick",
+        examples done). ("score", pass) yields ("scored", protocol, record, scores) and ("refused", protocol,
+        reason). Seconds of silence beyond the timeout are a failure too.
+        """
+        since = time.monotonic()
+        with contextlib.suppress(OSError):  # it has died, and of what is asked below
+            self.connection.send(words)
+        while True:
+            if self.connection.poll(1.0):
+                try:
+                    kind, *said = self.connection.recv()
+                except (EOFError, OSError):
+                    break
+                since = time.monotonic()
+                if kind == "done":
+                    return
+                if kind == "failed":
+                    raise Failure(*said)
+                if kind == "stage":
+                    self.stage = said[0]
+                yield kind, *said
+            elif not self.child.is_alive():
+                break
+            elif time.monotonic() - since > self.timeout:
+                raise Failure(self.stage, f"no progress for {self.timeout:g} s; stopped (--timeout)")
+        self.child.join(5)
+        raise Failure(self.stage, _exit(self.child.exitcode), crashed=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.child.pid, signal.SIGKILL)  # with whatever workers it started
+        self.child.kill()
+        self.child.join()
+        self.connection.close()
+
+
 def run_apart(task: Task, model: Model, passes: list[Pass], options: dict, timeout: float) -> Iterator[tuple]:
     """Runs a model's passes in a new process and yields what it says; raises Failure when it fails.
 
     Yields ("stage", name), ("tick", done, all), ("scored", pass, protocol, record, scores) and ("refused",
-    pass, protocol, reason). Seconds of silence beyond `timeout` are a failure too.
+    pass, protocol, reason).
     """
-    receive, send = (context := multiprocessing.get_context("spawn")).Pipe(duplex=False)
-    child = context.Process(target=_work, args=(send, task, model, passes, options))
-    child.start()
-    send.close()
-    stage, since = "start", time.monotonic()
+    with contextlib.closing(Room(task, model, options, timeout)) as room:
+        for number, part in enumerate(passes):
+            with locked(part.file):  # else a run beside this one takes its shards for rubbish
+                if options["force"]:
+                    discard(part)
+                if not part.file.exists():
+                    yield from _answer(room, task, part)
+            for kind, *said in room.ask("score", part):
+                yield (kind, number, *said) if kind != "stage" else (kind, *said)
+
+
+def _answer(room: Room, task: Task, part: Pass) -> Iterator[tuple]:
+    """Has a room answer what no earlier run has answered, and joins the shards."""
+    shards, protocol = cut(task, part), next(iter(part.protocols.values()))
+    todo = unanswered(shards)
+    done = len(part.data.examples) - sum(len(shard.data.examples) for shard in todo)
     try:
-        while True:
-            if receive.poll(1.0):
-                try:
-                    kind, *said = receive.recv()
-                except EOFError:
-                    break
-                since = time.monotonic()
-                if kind == "failed":
-                    raise Failure(*said)
-                if kind == "stage":
-                    stage = said[0]
-                yield kind, *said
-            elif not child.is_alive():
-                break
-            elif time.monotonic() - since > timeout:
-                raise Failure(stage, f"no progress for {timeout:g} s; stopped (--timeout)")
-        child.join()
-        if child.exitcode:
-            raise Failure(stage, _exit(child.exitcode))
+        for shard in todo:
+            for kind, said in room.ask("forward", protocol, shard.data, shard.file):
+                yield (kind, said) if kind == "stage" else (kind, done + said, len(part.data.examples))
+            done += len(shard.data.examples)
+        gather(part, shards)
+    except (Refused, Problem) as why:
+        raise Failure("predict", one_line(why)) from why
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)  # with whatever workers it started
-        child.kill()
-        child.join()
-        for left in {p.file.parent for p in passes}:
-            for path in left.glob(f".*.{child.pid}.tmp"):
-                path.unlink(missing_ok=True)
+        for path in shards[0].file.parent.glob(f".*.{room.child.pid}.tmp"):
+            path.unlink(missing_ok=True)
 
 
-def _exit(code: int) -> str:
-    if code > 0:
+def _exit(code: int | None) -> str:
+    if code is None or code >= 0:
         return f"its process ended by itself with exit code {code}"
     name = signal.Signals(-code).name
     why = "; most likely out of memory: try a smaller --batch-size" if name == "SIGKILL" else ""
@@ -83,41 +138,54 @@ def _exit(code: int) -> str:
 # ── In the child ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(send, task: Task, model: Model, passes: list[Pass], options: dict) -> None:
+def _work(connection, task: Task, model: Model, options: dict) -> None:
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
-    stage = "start"
+    discreet_logs()
+    loaded, batch, stage = None, options["batch_size"], "start"
 
     def say(kind, *said):
         nonlocal stage
         stage = said[0] if kind == "stage" else stage
-        send.send((kind, *said))
+        connection.send((kind, *said))
 
-    try:
-        loaded = None
-        for number, part in enumerate(passes):
-            if options["force"] or not part.file.exists():
+    while True:
+        try:
+            kind, *given = connection.recv()
+        except EOFError:
+            return
+        try:
+            if kind == "score":
+                _score(task, *given, say)
+            else:
                 loaded = loaded or _load(task, model, options, say)
-                _forward(task, loaded, part, options, say)
-            say("stage", "score")
-            table, record = predictions(part.file)
-            index = list(part.data.index or range(len(part.data.examples)))
-            if record["dataset_revision"] != part.data.revision or table["example"].to_pylist() != index:
-                raise Refused(f"its raw outputs are for other data ({record['dataset_revision']})")
-            for name, protocol in part.protocols.items():
-                try:
-                    scores = task.score(table, part.data, protocol, record["about"])
-                    json.dumps(scores, allow_nan=False)
-                    if wrong := {k: v for k, v in scores["metrics"].items() if not 0 <= v <= 1}:
-                        raise Refused(f"impossible values: {wrong}")
-                    say("scored", number, name, record, scores)
-                except Exception as why:  # one protocol's fault: the others are scored all the same
-                    say("refused", number, name, one_line(why))
-    except Exception as why:
-        say("failed", stage, one_line(why))
+                device = loaded[-1]
+                batch = batch or task.batch_size.get(device.type, task.batch_size["cpu"])
+                batch = _forward(task, loaded, *given, batch, say)
+            say("done")
+        except BaseException as why:  # a panic in a library's Rust is no Exception
+            say("failed", stage, one_line(why), isinstance(why, OSError))  # perhaps this machine's fault
+
+
+def _score(task: Task, part: Pass, say) -> None:
+    """Every protocol's scores, from the pass's raw outputs."""
+    say("stage", "score")
+    table, record = predictions(part.file)
+    index = list(part.data.places)
+    if record["dataset_revision"] != part.data.revision or table["example"].to_pylist() != index:
+        raise Refused(f"its raw outputs are for other data ({record['dataset_revision']})")
+    for name, protocol in part.protocols.items():
+        try:
+            scores = task.score(table, part.data, protocol, record["about"])
+            json.dumps(scores, allow_nan=False)
+            if wrong := {k: v for k, v in scores["metrics"].items() if not 0 <= v <= 1}:
+                raise Refused(f"impossible values: {wrong}")
+            say("scored", name, record, scores)
+        except Exception as why:  # one protocol's fault: the others are scored all the same
+            say("refused", name, one_line(why))
 
 
 def _die_with_parent() -> None:
@@ -147,32 +215,21 @@ def _load(task: Task, model: Model, options: dict, say) -> tuple:
     return net, task.describe(net), device
 
 
-def _forward(task: Task, loaded: tuple, part: Pass, options: dict, say) -> None:
-    """One forward pass, written as Parquet in the data's order. Raises Refused unless all are answered."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _forward(task: Task, loaded: tuple, protocol, data: Data, file: Path, batch: int, say) -> int:
+    """Answers a shard and writes its raw outputs; returns the batch size that memory allowed."""
     import torch
 
     net, about, device = loaded
     say("stage", "predict")
-    protocol = next(iter(part.protocols.values()))
-    batch = options["batch_size"] or task.batch_size.get(device.type, task.batch_size["cpu"])
     began, tables, unread = time.monotonic(), [], {}
-    for table, missed, size in answers(task, net, part.data, protocol, batch):
+    for table, missed, size in answers(task, net, data, protocol, batch):
         tables.append(table)
         batch = size
         unread |= missed
-        say("tick", sum(map(len, tables)) + len(unread), len(part.data.examples))
-    if unread:
-        first, why = min(unread.items())
-        n = len(part.data.examples)
-        raise Refused(f"{len(unread)} of {n} examples not answered; example {first}: {why}")
-    answered = sorted(i for table in tables for i in table["example"].to_pylist())
-    if answered != list(part.data.index or range(len(part.data.examples))):
-        raise Refused(f"{len(answered)} answers for {len(part.data.examples)} examples: not one each")
-    table = pa.concat_tables([t for t in tables if len(t)]).sort_by("example")
-    record = part.record | {
+        say("tick", sum(map(len, tables)) + len(unread))
+    facts = {
         "about": about,
+        "unread": unread,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": time.monotonic() - began,
         "ran": {
@@ -183,9 +240,8 @@ def _forward(task: Task, loaded: tuple, part: Pass, options: dict, say) -> None:
         },
         "versions": versions(),
     }
-    table = table.replace_schema_metadata({"scored": json.dumps(record)})
-    with atomic(part.file, "wb") as file:
-        pq.write_table(table, file, compression="zstd")
+    save(file, data, tables, facts)
+    return batch
 
 
 def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple]:
@@ -197,7 +253,7 @@ def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple
             for found in task.predict(net, part, protocol, batch):
                 done |= {*found.places, *found.unread}
                 unread = {int(part.index[i]): why for i, why in found.unread.items()}
-                yield _table(found, part.index), unread, batch
+                yield as_table(found, part.index), unread, batch
         except (MemoryError, RuntimeError) as why:
             full = batch > 1 and (isinstance(why, MemoryError) or bool(NO_MEMORY.search(str(why))))
             if not full:
@@ -238,23 +294,3 @@ def at_once(work: Callable, items: Iterable, device, most: int = 8) -> Iterator:
                 yield waiting.popleft().result()
     finally:
         torch.set_num_threads(threads)
-
-
-def _table(batch: Batch, index: Sequence[int]):
-    import numpy as np
-    import pyarrow as pa
-
-    columns = {"example": pa.array([int(index[i]) for i in batch.places], pa.int32())}
-    for name, values in batch.columns.items():
-        if isinstance(values, np.ndarray) and values.ndim == 2:
-            values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        columns[name] = values
-    return pa.table(columns)
-
-
-def predictions(path: Path) -> tuple:
-    """The raw outputs in a Parquet file, and the record of what made them."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    return table, json.loads(table.schema.metadata[b"scored"])

@@ -3,16 +3,42 @@
 Used through `harness.py`. Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
 """
 
-import json
 import random
+import statistics
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, TypedDict
 
-from checkpoint import Model, digest, named
+import msgspec
+from msgspec.structs import asdict
+
+from checkpoint import Model, digest, named, to_download
 from ptm import PTM, Problem, read_json, shown
 from rows import safe_name
-from task import CLAIM, Data, Pass, Task, versions
+from shards import cut, record, unanswered
+from task import CLAIM, Data, Job, Pass, Task, versions
+
+
+class Record(TypedDict):
+    """What is read of the record that lies in a file of saved predictions."""
+
+    model: str
+    revision: str
+    dataset_revision: str
+    split: str
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None
+    dtype: str
+    inputs: dict
+    key: str
+    claims: list
+    examples: dict
+    code: dict[str, str | bool | None]
+    about: dict
+    measured_at: str
+    seconds: float
+    ran: dict
+    versions: dict
 
 
 def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
@@ -77,46 +103,80 @@ def plan(task: Task, args, model: Model, claims: list, load: Callable, code: dic
             key = digest(facts, code["hash"], args.device, used.get("torch"), used.get("transformers"))
             if key not in passes:
                 stem = f"{safe_name(model.name)}@{model.revision.split(':')[-1][:12]}.{split}.{key[:16]}"
-                record = facts | {
+                about = facts | {
                     "key": key,
+                    "weights": model.weights,
                     "task": task.name,
                     "claims": [asdict(claim) for claim in claims],
                     "examples": {"expected": data.expected, "evaluated": len(data.examples)},
                     "code": code,
                 }
-                passes[key] = Pass(record, data, {}, {}, args.predictions / task.folder / f"{stem}.parquet")
+                passes[key] = Pass(about, data, {}, {}, args.predictions / task.folder / f"{stem}.parquet")
             passes[key].protocols[name] = protocol
             passes[key].because[name] = because
     return list(passes.values())
 
 
-def saved(task: Task, args, load: Callable) -> Iterator[tuple[Model, list[Pass]]]:
+def saved(task: Task, args, load: Callable) -> Iterator[Job]:
     """The passes whose raw outputs lie in --predictions, of the models named or all. Problem if none."""
-    import pyarrow.parquet as pq
-
     asked = {named(text) for text in args.models}
     found = []
     for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
+        made = record(path)
         try:
-            record = json.loads(pq.read_schema(path).metadata[b"scored"])
-        except (OSError, ValueError, TypeError, KeyError) as why:
+            msgspec.convert(made, Record)
+            if made["split"] not in task.splits:
+                raise ValueError(f"no split {made['split']!r}")
+        except ValueError as why:
             raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
-        names = {(record["model"], None), (record["model"], record["revision"])}
-        if (not asked or names & asked) and args.split in (None, record["split"]):
-            found.append((record["measured_at"], path, record))
+        names = {(made["model"], None), (made["model"], made["revision"])}
+        if (not asked or names & asked) and args.split in (None, made["split"]):
+            found.append((made["measured_at"], path, made))
     if not found:
         raise Problem(f"no saved predictions of these models in {shown(args.predictions / task.folder)}")
-    for _, path, record in sorted(found, key=lambda f: f[0]):  # the newest last, so that its row stays
+    for _, path, made in sorted(found, key=lambda f: f[0]):  # the newest last, so that its row stays
         chosen = {
             name: task.protocols[name]
             for name in args.protocol or task.protocols
-            if task.protocols[name].split in (None, CLAIM, record["split"])
-            and all(getattr(task.protocols[name], f) == v for f, v in record["inputs"].items())
+            if task.protocols[name].split in (None, CLAIM, made["split"])
+            and all(getattr(task.protocols[name], f) == v for f, v in made["inputs"].items())
         }
         because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
         because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}
-        data = subset(load(record["split"]), record["limit"])
-        yield (
-            Model(record["model"], record["revision"], (), None),
-            [Pass(record, data, chosen, because, path)],
-        )
+        data = subset(load(made["split"]), made["limit"])
+        yield Job(Model(made["model"], made["revision"], (), None), [Pass(made, data, chosen, because, path)])
+
+
+def estimate(task: Task, jobs: Iterable[Job], rows: list[dict]) -> Iterator[str]:
+    """What is to be done and, by what the rows say of earlier measurements, how long it takes, line by line.
+
+    A model that was measured takes as long again; another one takes time by the bytes of its weights, at the
+    median rate of those measured on the same hardware. Core hours count all threads of a process.
+    """
+    rates: dict[str, dict] = {}  # hardware -> model -> (seconds an example, weights)
+    for row in (r for r in rows if "error" not in r and r["settings"].get("weights")):
+        ran, n = row["settings"], row["examples"]["evaluated"]
+        on_cpu = ran["device"] == "cpu"
+        kind = f"core hours on {ran['hardware']}" if on_cpu else f"GPU hours on {ran['hardware']}"
+        seconds = row["seconds"] * (ran["threads"] if on_cpu else 1)
+        rates.setdefault(kind, {})[row["model"]] = seconds / n, ran["weights"]
+    hours, total = Counter(), Counter()
+    for job in jobs:
+        parts = [part for part in job.passes if not part.file.exists()]
+        left = [shard for part in parts for shard in unanswered(cut(task, part))]
+        examples, model = sum(len(shard.data.examples) for shard in left), job.model
+        fetched = to_download(model) if left else 0
+        total.update(models=1, failed=bool(job.why), shards=len(left), examples=examples, bytes=fetched)
+        for kind, known in rates.items():
+            rate = statistics.median(each / size for each, size in known.values())
+            hours[kind] += known.get(model.name, (rate * model.weights,))[0] * examples / 3600
+        todo = f"cannot be measured: {job.why}" if job.why else f"{len(left)} shards of {examples:,} examples"
+        yield f"{model.name}  {todo}, {fetched / 1e6:,.1f} of {model.weights / 1e6:,.1f} MB to download"
+    yield (
+        f"{total['models']:,} models, {total['failed']:,} of them cannot be measured: {total['shards']:,} "
+        f"shards of {total['examples']:,} examples, {total['bytes'] / 1e9:,.2f} GB to download"
+    )
+    for kind, known in rates.items():
+        yield f"about {hours[kind]:,.2f} {kind}, by the rates of {len(known)} models measured before"
+    if not rates:
+        yield "how long it takes is not known: --results has no measurement to go by"

@@ -11,8 +11,11 @@ import argparse
 import csv
 import io
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import msgspec
+from msgspec.structs import asdict
 
 import harness
 from harness import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
@@ -40,6 +43,19 @@ TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "AR
 COLUMNS = (
     "task dataset split protocol source model revision metric value low high evaluated expected error".split()
 )
+
+
+class Row(TypedDict):
+    """What is read of a row that a runner wrote; err.py looks closer."""
+
+    model: str
+    task: str
+    source: str
+    protocol: str | None
+    metrics: NotRequired[dict[str, float] | None]
+    intervals: NotRequired[dict[str, tuple[float, float] | None] | None]
+    examples: NotRequired[dict | None]
+    error: NotRequired[str | None]
 
 
 def study_row(folder: str, model: str, metrics: dict, claimed: dict, citation: str, **more) -> dict:
@@ -70,8 +86,10 @@ def study_row(folder: str, model: str, metrics: dict, claimed: dict, citation: s
 def twelve_numbers(text: str) -> list[float]:
     """The numbers of the twelve lines that pycocotools prints; ValueError if they are not twelve."""
     numbers = [float(line.rpartition("=")[2]) for line in text.splitlines() if line.startswith(" Average")]
-    if len(numbers) != len(TWELVE):
-        raise ValueError(f"{len(numbers)} lines of pycocotools instead of {len(TWELVE)}")
+    if len(numbers) != len(TWELVE) or not all(-1 <= number <= 1 for number in numbers):
+        raise ValueError(
+            f"{len(numbers)} lines of pycocotools, {numbers}, instead of {len(TWELVE)} from -1 to 1"
+        )
     return numbers
 
 
@@ -91,12 +109,14 @@ def from_json(path: Path, value: dict) -> tuple[list[dict], list[dict]]:
     """The rows in one JSON file, and the differences published without their models."""
     folder = path.parent.name
     if "rows" in value:
+        msgspec.convert(value["rows"], list[Row])
         return value["rows"], []
     citation = value["source"]
     if "discrepancies" in value:
         about = {key: TASKS[folder][key] for key in ("task", "dataset", "split")}
         about |= {"metric": "accuracy", "protocol": "scored-2022", "source": STUDY, "citation": citation}
-        return [], [{**about, "values": value["discrepancies"], "note": value["note"]}]
+        values = msgspec.convert(value["discrepancies"], list[float])
+        return [], [{**about, "values": values, "note": value["note"]}]
     rows = []
     for model, metrics in value.get("measured", {}).items():
         if folder == "EMOTION":  # one label a text: micro-averaged F1 is accuracy, which the study compared
@@ -227,11 +247,17 @@ def main() -> int:
     if args.eval_results:
         import yaml
 
-        for model, entries in eval_results(gathered["rows"], args.source_url).items():
+        try:
+            found = eval_results(gathered["rows"], args.source_url)
+        except (KeyError, TypeError, ValueError, AttributeError) as why:
+            raise Problem(
+                f"--eval-results: a row under {shown(args.results)} lacks what it needs: {why!r}"
+            ) from why
+        for model, entries in found.items():
             with atomic(args.eval_results / f"{harness.safe_name(model)}.yaml") as file:
                 yaml.safe_dump(entries, file, sort_keys=False)
     counts = Counter(
-        (row["task"], row["source"], row["protocol"], "failed" if row.get("error") else "measured")
+        (row["task"], row["source"], str(row["protocol"]), "failed" if row.get("error") else "measured")
         for row in gathered["rows"]
     )
     for (task, source, protocol, state), count in sorted(counts.items()):

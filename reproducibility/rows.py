@@ -9,26 +9,40 @@ import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import msgspec
 
 from checkpoint import Model, digest, file_digest
-from ptm import ROOT, Problem, atomic, read_json, shown, write_json
+from ptm import ROOT, Problem, atomic, locked, read_json, shown, write_json
 from task import Failure, Pass, Task, versions
 
 HERE = Path(__file__).resolve().parent
 SOURCE = "measured"  # as against the rows of the study
-MEASURING = (
-    "harness.py",
-    "isolated.py",
-    "checkpoint.py",
-    "task.py",
-)  # what a number rests on, beside the script
+# What a number rests on, beside the script.
+MEASURING = ("harness.py", "isolated.py", "shards.py", "checkpoint.py", "task.py")
+
+
+class Row(TypedDict):
+    """What is read of a row in a file, to tell which one another takes the place of."""
+
+    model: str
+    revision: str | None
+    split: NotRequired[str | None]
+    protocol: NotRequired[str | None]
+    key: NotRequired[str]
+    settings: NotRequired[dict]
 
 
 def code_state(task: Task) -> dict:
     """The project's commit, whether its code differs from it, and a hash of the code that measures."""
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        ours = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # not a repository around us
+        try:
+            done = subprocess.run([*ours, *words], capture_output=True, text=True, check=False, cwd=ROOT)
+        except OSError:  # a machine without git
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     script = Path(inspect.getsourcefile(task.score))
@@ -55,7 +69,7 @@ def make_row(task: Task, part: Pass, name: str, record: dict, scores: dict, code
         "protocol": name,
         **{k: scores.pop(k) for k in ("metrics", "intervals", "interval_method")},
         "settings": {
-            **{k: record[k] for k in ("dtype", "limit")},
+            **{k: record.get(k) for k in ("dtype", "limit", "weights")},
             **record["ran"],
             "preprocessing": about.pop("preprocessing", None),
             "choices": asdict(protocol),
@@ -96,8 +110,12 @@ def read_rows(path: Path, task: Task) -> list[dict]:
     """The rows in a results file; none if there is no file yet. Raises Problem for another kind of file."""
     found = read_json(path, dict, "move it away to start afresh") if path.exists() else {}
     rows = found.get("rows", [])
-    if found.get("task", task.name) != task.name or not all(isinstance(r, dict) for r in rows):
-        raise Problem(f"{shown(path)} holds no rows of {task.name}; give another --results")
+    try:
+        msgspec.convert(rows, list[Row])
+        if found.get("task", task.name) != task.name:
+            raise ValueError(f"they are of {found['task']}")
+    except ValueError as why:
+        raise Problem(f"{shown(path)} holds no rows of {task.name} ({why}); give another --results") from why
     return rows
 
 
@@ -123,9 +141,11 @@ def add_row(path: Path, task: Task, row: dict) -> None:
             and all(old.get("settings", {}).get(f) == row["settings"].get(f) for f in ("limit", "dtype"))
         )
 
-    rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
-    rows.sort(key=lambda r: [str(r.get(f) or "") for f in ("model", "revision", "split", "protocol", "key")])
-    write_json(path, {"task": task.name, "rows": rows})
+    order = ("model", "revision", "split", "protocol", "key")
+    with locked(path):
+        rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
+        rows.sort(key=lambda r: [str(r.get(f) or "") for f in order])
+        write_json(path, {"task": task.name, "rows": rows})
     if task.text and "error" not in row and row["settings"]["limit"] is None:
         with atomic(path.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
             file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.text(row)}")

@@ -71,7 +71,8 @@ def from_file(file: Path) -> tuple[list[str], list[int]]:
             text, label = row["text"], row["label"]
             if not isinstance(text, str) or type(label) is not int or not 0 <= label < len(LABELS):
                 raise ValueError("text must be a string and label 0-5")
-        except (ValueError, KeyError, TypeError) as why:
+            text.encode()  # a lone surrogate is no character, and no tokenizer takes it
+        except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise harness.Problem(f"{file}, line {number}: {why!r}. --data is {DATA_HELP}") from why
         texts.append(text)
         labels.append(label)
@@ -113,12 +114,19 @@ def load_model(folder: Path, device, dtype) -> Classifier:
 
     harness.refuse_remote_code(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if sorted(config.id2label) != list(range(len(config.id2label))):
+        raise harness.Refused(
+            "its labels are not numbered from 0 on, so that nobody can tell which output is which"
+        )
     labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
     if len(labels) != len(LABELS):
         some = ", ".join(labels[:8])
         raise harness.Refused(f"it has {len(labels)} labels ({some}) and emotion has {len(LABELS)}")
     net = harness.pretrained(AutoModelForSequenceClassification, folder, device, dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    needed = set(tokenizer.vocab_files_names.values())
+    if needed and not any((folder / name).exists() for name in needed):  # transformers makes up an empty one
+        raise harness.Refused(f"it has no tokenizer ({' or '.join(sorted(needed))})")
     length = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else None
     return Classifier(net, tokenizer, device, length, min(positions(net), default=None), labels)
 
@@ -345,6 +353,7 @@ TASK = harness.Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
+    shard=2000,  # the texts of a split, but for the training split
 )
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ CLAIM = "claim"  # a protocol's split: the one that the model's claim names
 class Failure(Exception):
     """What went wrong with a model and at which stage: resolve, data, download, load, predict or score."""
 
-    def __init__(self, stage: str, reason: str, **where):
+    def __init__(self, stage: str, reason: str, crashed: bool = False):
         super().__init__(reason)
-        self.stage, self.reason, self.where = stage, reason, where
+        self.stage, self.reason, self.crashed = stage, reason, crashed
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,22 @@ class Data:
     expected: int  # examples in the full split
     about: dict = field(default_factory=dict)  # what belongs to the split as a whole, such as categories
     index: Sequence[int] = ()  # place of each example in the full split; empty for all of them
+    hashes: Sequence[str] = ()  # of each example's content, where it was read; "" where it could not be
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Place of each example in the full split."""
+        return self.index or range(len(self.examples))
 
     def take(self, places: Sequence[int]) -> "Data":
         """The examples at these places of this `Data`."""
-        index = self.index or range(len(self.examples))
+        index = self.places
         return replace(
             self,
             examples=[self.examples[i] for i in places],
             targets=[self.targets[i] for i in places],
             index=[index[i] for i in places],
+            hashes=[self.hashes[i] for i in places] if self.hashes else (),
         )
 
 
@@ -69,6 +76,15 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A model and the forward passes that are wanted of it, or why there are none."""
+
+    model: object  # checkpoint.Model
+    passes: Sequence[Pass] = ()
+    why: Failure | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """One task as the harness sees it. Functions must be top-level ones: they are sent to the child process.
 
@@ -76,9 +92,9 @@ class Task:
         Problem with `data_help` where there is none. Its `revision` must change with the content.
     load_model(folder, device, dtype) loads from a local folder (see `pretrained`); raises Refused.
     describe(model) gives facts in JSON that `score` and the row need: `labels`, `preprocessing`, …
-    predict(model, data, protocol, batch_size) yields Batches, in any order. If memory runs out, it is called
-        again with the examples that are left and half the batch size. Columns must hold raw outputs and
-        `hash`, a hash of the example's content.
+    predict(model, data, protocol, batch_size) yields Batches, in any order, of a shard of the data. If memory
+        runs out, it is called again with the examples that are left and half the batch size. Columns must
+        hold raw outputs and `hash`, a hash of the example's content.
     score(table, data, protocol, about) gives {"metrics", "intervals", "interval_method"} and further notes
         for the row. Row i of the Arrow table is example i of `data`; `about` is what `describe` gave.
         Raises Refused, for example for labels that cannot be mapped.
@@ -99,6 +115,8 @@ class Task:
     score: Callable
     data_help: str  # what to download and how to lay it out
     code: tuple[str, ...] = ()  # further files beside the script whose change makes a measurement stale
+    shard: int = 1000  # examples that a process answers at a time; what is answered survives a kill
+    order: Callable | None = None  # data -> places in the order in which they are cut into shards
     text: Callable | None = None  # row -> text written beside the rows, one file per model and protocol
 
 

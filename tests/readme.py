@@ -1,14 +1,13 @@
 """What the README shows of the scripts, made by running them (used by cog; see README, "Changing things")."""
 
 import importlib
+import importlib.metadata
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import cog
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +17,8 @@ def shell(command: str, hidden: str = "") -> None:
 
     What needs ../shared stays as it stands where that folder is missing.
     """
+    import cog  # only while cogapp runs
+
     if "../shared" in command and not (ROOT.parent / "shared").is_dir():
         print(cog.previous.strip("\n"))
         return
@@ -37,6 +38,42 @@ def helps(*scripts: str) -> None:
         print(f"<details><summary><code>python {script} --help</code></summary>\n")
         shell(f"python {script} --help")
         print("\n</details>\n")
+
+
+def licences() -> dict[str, tuple[str, str]]:
+    """Package -> (version, licence as it states it) for all that requirements.txt brings, at any hand."""
+    from packaging.requirements import Requirement
+
+    todo = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().split()]
+    seen, found = set(), {}
+    while todo:
+        wanted = todo.pop()
+        name, extras = wanted.name.lower().replace("_", "-"), {"", *wanted.extras}
+        if (name, *sorted(extras)) in seen:
+            continue
+        seen.add((name, *sorted(extras)))
+        about = importlib.metadata.metadata(name)
+        stated = about["License-Expression"] or about["License"] or ""
+        classes = [
+            c.rpartition(" :: ")[2] for c in about.get_all("Classifier", []) if c.startswith("License")
+        ]
+        brief = stated if stated and len(stated) < 60 and "\n" not in stated else ", ".join(classes)
+        found[name] = (about["Version"], brief or stated.strip().splitlines()[0])
+        for line in importlib.metadata.requires(name) or ():
+            need = Requirement(line)
+            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(need)
+    return dict(sorted(found.items()))
+
+
+def licence_table() -> None:
+    """Prints what requirements.txt brings, by licence."""
+    by_licence = {}
+    for name, (_, licence) in licences().items():
+        by_licence.setdefault(licence, []).append(name)
+    print("| licence, as the package states it | packages |\n|---|---|")
+    for licence, names in sorted(by_licence.items(), key=lambda row: (-len(row[1]), row[0])):
+        print(f"| {licence} | {', '.join(names)} |")
 
 
 def tried() -> None:

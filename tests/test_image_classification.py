@@ -18,8 +18,8 @@ import harness
 import image_classification as ic
 import images
 from conftest import ROOT
+from fake_hub import FakeHub
 from imagenet_labels import map_labels, synsets
-from model_hub import ModelHub
 
 NAMES = list(synsets().values())
 FIRST = [names.split(", ")[0] for names in NAMES]
@@ -141,7 +141,7 @@ def test_the_validation_split_from_a_hub_and_only_that(tmp_path):
     )
 
     def load(**repos) -> subprocess.CompletedProcess:
-        with ModelHub({}, **repos) as hub:
+        with FakeHub(**repos) as hub:
             env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
             env["PYTHONPATH"] = str(ROOT / "reproducibility")
             done = subprocess.run(

@@ -44,7 +44,7 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    for name, seconds in (("BACKOFF", 0.01), ("LONGEST", 0.05), ("TIMEOUT", 0.5)):
+    for name, seconds in (("BACKOFF", 0.01), ("LONGEST", 0.05), ("TIMEOUT", 3)):
         monkeypatch.setattr(modelinfo, name, seconds)
 
 
@@ -82,17 +82,26 @@ def ignored(tmp_path):
     return {k: v["reason"] for k, v in json.loads((tmp_path / "ignore.json").read_text()).items()}
 
 
+STORM = [fake_hub.status(429)] * 3 + [fake_hub.status(429, Retry_After="0")]
+ERRORS = [fake_hub.status(code) for code in (500, 502, 503, 504)]
+FAULTS = [*STORM, fake_hub.fine, *ERRORS, fake_hub.fine, fake_hub.reset, fake_hub.cut, fake_hub.invalid]
+FAULTS += [fake_hub.fine, fake_hub.stall(4), fake_hub.reset]
+WRONG = sum(fault is not fake_hub.fine for fault in FAULTS)
+KILLS, YEARS, FULL = 50, [-20, 20], ["journal", "sort", "file"]
+
+
 @pytest.mark.shared
+@pytest.mark.tried(
+    "a sweep of 29,432 real models under 429, 5xx, cut, reset, invalid and silent answers",
+    WRONG,
+    "each model once, as the Hub has it; no request while the quota is used up",
+)
 def test_real_records_with_every_fault_and_a_hub_that_changes(go, shared, tmp_path):
     """29,432 models under faults, quotas, and a model changed, added and deleted between pages: each once."""
     with gzip.open(shared / "hub/models-2022-02.jsonl.gz") as file:
         records = [json.loads(line) for line in file]
-    storm = [fake_hub.status(429)] * 3 + [fake_hub.status(429, Retry_After="0")]
-    errors = [fake_hub.status(code) for code in (500, 502, 503, 504)]
-    faults = [*storm, fake_hub.fine, *errors, fake_hub.fine, fake_hub.reset, fake_hub.cut, fake_hub.invalid]
-    faults += [fake_hub.fine, fake_hub.stall(0.7), fake_hub.reset]
     with fake_hub.FakeHub(records, quota=30, window=2) as hub:
-        hub.faults = list(faults)
+        hub.faults = list(FAULTS)
         names = sorted(hub.models)
 
         def change(number):
@@ -105,8 +114,7 @@ def test_real_records_with_every_fault_and_a_hub_that_changes(go, shared, tmp_pa
         found = go(hub)
         assert found == expected(hub.models.values())
         assert {r["id"]: r for r in found}[names[5]]["downloads"] == 7777777
-        wrong = sum(fault is not fake_hub.fine for fault in faults)
-        assert len(hub.requests) <= 30 + 2 + wrong and hub.broken_quota == 0
+        assert len(hub.requests) <= 30 + 2 + WRONG and hub.broken_quota == 0
     assert ignored(tmp_path) == {}
 
 
@@ -201,6 +209,11 @@ def scene(request, start, tmp_path):
         yield SimpleNamespace(hub=hub, run=run, reset=reset, same=same, folder=folder, old=old)
 
 
+@pytest.mark.tried(
+    "SIGKILL at random instants of a refresh, full or of changes",
+    2 * KILLS,
+    "resumed, both files are byte for byte those of a run that nobody killed",
+)
 def test_kill_9_at_50_random_instants(scene):
     """Drawn over the time of an undisturbed run, each resumed: the files of a run that nobody killed."""
     scene.reset()
@@ -208,7 +221,7 @@ def test_kill_9_at_50_random_instants(scene):
     assert scene.run() == 0
     lasted = time.monotonic() - began
     scene.reset()
-    while kills < 50:
+    while kills < KILLS:
         code = scene.run(seconds=rng.uniform(0, lasted))
         kills += code == -signal.SIGKILL
         if code == 0:
@@ -381,7 +394,12 @@ def test_a_sweep_that_misses_most_models_changes_nothing(go, tmp_path):
         assert len(go(hub, "--full")) == 200
 
 
-@pytest.mark.parametrize("years", [-20, 20])
+@pytest.mark.tried(
+    "the clock twenty years back or on, and records from the future",
+    len(YEARS),
+    "no change is hidden",
+)
+@pytest.mark.parametrize("years", YEARS)
 def test_a_clock_that_jumps(go, monkeypatch, years):
     """Neither our clock nor a record from the future hides a change."""
 
@@ -490,7 +508,12 @@ def test_two_runs_other_arguments_and_bad_input(go, tmp_path):
         assert (tmp_path / "modelinfo.json").read_bytes() == old
 
 
-@pytest.mark.parametrize("where", ["journal", "sort", "file"])
+@pytest.mark.tried(
+    "no room for a page, a sort or the file of a refresh",
+    len(FULL),
+    "one line; the old file is untouched; with room again, the run goes on",
+)
+@pytest.mark.parametrize("where", FULL)
 def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, where):
     """A page, a sort or a file that does not fit is one clear line; with room again, the run goes on."""
     small = [s for s in modelinfo.SCHEMA if "cache_size" not in s] + ["PRAGMA cache_size=-100"]
@@ -528,7 +551,7 @@ def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, whe
 
 
 def test_interrupt_and_help(tmp_path):
-    """SIGTERM ends as Ctrl-C does: one line, exit code 130."""
+    """SIGTERM ends as Ctrl-C does: one line; exit code 143."""
     command = [sys.executable, ROOT / "modelinfo.py"]
     assert (
         "--ids-file"
@@ -543,4 +566,4 @@ def test_interrupt_and_help(tmp_path):
             assert asked.wait(30)
             process.terminate()
             said = process.stderr.read()
-    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    assert process.returncode == 143 and "interrupted" in said and "Traceback" not in said

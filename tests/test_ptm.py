@@ -58,26 +58,29 @@ def test_values(metric, value, number, error, fraction, unit):
     assert (claim.fraction, claim.unit) == (fraction, unit)
 
 
-@pytest.mark.parametrize(
-    ("metric", "reason"),
-    [
-        ({"type": "accuracy"}, "no value"),
-        ({"type": "accuracy", "value": None}, "no value"),
-        ({"type": "accuracy", "value": "see table"}, 'not a number: "see table"'),
-        ({"type": "accuracy", "value": {"a": 1}}, 'not a number: {"a": 1}'),
-        ({"type": "accuracy", "value": True}, "not a number: true"),
-        ({"type": "accuracy", "value": "1.2.3"}, 'not a number: "1.2.3"'),
-        ({"type": "accuracy", "value": math.nan}, "NaN"),
-        ({"type": "accuracy", "value": "NaN"}, "NaN"),
-        ({"type": "accuracy", "value": math.inf}, "out of range"),
-        ({"type": "accuracy", "value": 940}, "out of range"),
-        ({"type": "accuracy", "value": -0.3}, "out of range"),
-        ({"type": "accuracy", "value": 10**400}, "out of range"),
-        ({"type": "loss", "value": "1,234"}, 'ambiguous number: "1,234"'),
-        ({"value": 0.9}, "no metric"),
-        ("accuracy", 'metric is not an object: "accuracy"'),
-    ],
+NO_CLAIMS = [
+    ({"type": "accuracy"}, "no value"),
+    ({"type": "accuracy", "value": None}, "no value"),
+    ({"type": "accuracy", "value": "see table"}, 'not a number: "see table"'),
+    ({"type": "accuracy", "value": {"a": 1}}, 'not a number: {"a": 1}'),
+    ({"type": "accuracy", "value": True}, "not a number: true"),
+    ({"type": "accuracy", "value": "1.2.3"}, 'not a number: "1.2.3"'),
+    ({"type": "accuracy", "value": math.nan}, "NaN"),
+    ({"type": "accuracy", "value": "NaN"}, "NaN"),
+    ({"type": "accuracy", "value": math.inf}, "out of range"),
+    ({"type": "accuracy", "value": 940}, "out of range"),
+    ({"type": "accuracy", "value": -0.3}, "out of range"),
+    ({"type": "accuracy", "value": 10**400}, "out of range"),
+    ({"type": "loss", "value": "1,234"}, 'ambiguous number: "1,234"'),
+    ({"value": 0.9}, "no metric"),
+    ("accuracy", 'metric is not an object: "accuracy"'),
+]
+
+
+@pytest.mark.tried(
+    "metrics of a card that are no claim", len(NO_CLAIMS), "rejected with the reason, its neighbours read"
 )
+@pytest.mark.parametrize(("metric", "reason"), NO_CLAIMS)
 def test_rejected_with_reason_and_costs_only_itself(metric, reason):
     found = model([{"type": "f1", "value": 0.8}, metric, {"type": "accuracy", "value": 0.9}])
     assert [r.reason for r in found.rejected] == [reason]
@@ -240,7 +243,11 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+CARDS, RECORDS = 1000, 500  # drawn by hypothesis
+
+
+@pytest.mark.tried("cards with parts taken out or replaced by junk", CARDS, "no exception, no metric lost")
+@settings(max_examples=CARDS, deadline=None)
 @given(st.data())
 def test_mutated_cards_raise_nothing_and_lose_nothing(data):
     card = copy.deepcopy(CARD)
@@ -261,18 +268,26 @@ def test_mutated_cards_raise_nothing_and_lose_nothing(data):
     nothing_lost({"id": "a/m", "cardData": card})
 
 
-@settings(max_examples=500, deadline=None)
-@given(JUNK, JUNK, JUNK)
-def test_junk_in_any_field(index, results, tags):
-    record = {
-        "id": "m",
-        "model-index": index,
-        "evalResults": results,
-        "tags": tags,
-        "downloads": tags,
-        "gated": tags,
-    }
-    PTM.from_record(record)
+KEYS = (
+    "author sha pipeline_tag library_name downloads likes tags createdAt lastModified gated disabled".split()
+)
+KEYS += "cardData model-index evalResults".split()
+
+
+@pytest.mark.tried("junk in any field of a record", RECORDS, "counts as not stated, however it is read")
+@settings(max_examples=RECORDS, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), JUNK))
+def test_junk_in_any_field(fields):
+    found = PTM.from_record({"id": "m", **fields})
+    assert all(isinstance(tag, str) for tag in found.tags) and found.has_card in (None, True, False)
+    assert {type(v) for v in (found.task, found.sha, found.gated, found.created)} <= {str, type(None)}
+    assert {type(found.downloads), type(found.likes)} <= {int, type(None)}
+    line = json.dumps({"id": "m", **fields}).encode()
+    try:
+        (fast,) = ptm._read_records(b"[%b]" % line)
+    except (ValueError, RecursionError):
+        return
+    assert repr(PTM.from_record(fast)) == repr(PTM.from_record(json.loads(line)))
 
 
 @pytest.mark.shared
@@ -333,32 +348,36 @@ def test_a_broken_line_is_reported_with_its_number_and_the_rest_is_read(tmp_path
     assert ["line 3" in reports[0], "line 4" in reports[1], len(reports)] == [True, True, 2]
 
 
+@pytest.mark.tried("a broken line deep in a large file", 1, "reported with its number, the rest is read")
 def test_line_numbers_hold_far_into_a_file(tmp_path):
     """Lines are decoded many at once; the broken one keeps its own number."""
     lines = [json.dumps({"id": f"m{i}", "tags": ["x" * 100]}) for i in range(5000)]
     lines[4000] = '{"id": "m4000", ,'
     (tmp_path / "m.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    for decode in (None, ptm._read_fields):
+    for decode in (None, ptm._read_records):
         reports = []
         assert sum(1 for _ in records(tmp_path / "m.json", reports.append, decode)) == 4999
         assert len(reports) == 1 and "line 4002:" in reports[0]  # the bracket is line 1
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, "No such file"),
-        (b"", "is empty"),
-        (b'{"id": "a"', "cut off"),
-        (b'{"rows": []}\n', "holds no record"),
-        (b'{"id": "a"}\n{"id": "b', "cut off"),
-        (b"hello", "must hold a JSON array"),
-        (b'[\n{"id": "a"},\n{"id"', "cut off"),
-        (b'[{"id": "a"}, {"id"', "not whole JSON"),
-        (gzip.compress(b'{"id": "a"}\n' * 999)[:-20], "cannot read"),
-        (b"\x00\xff\xfe", "must hold a JSON array"),
-    ],
+BAD_FILES = [
+    (None, "No such file"),
+    (b"", "is empty"),
+    (b'{"id": "a"', "cut off"),
+    (b'{"rows": []}\n', "holds no record"),
+    (b'{"id": "a"}\n{"id": "b', "cut off"),
+    (b"hello", "must hold a JSON array"),
+    (b'[\n{"id": "a"},\n{"id"', "cut off"),
+    (b'[{"id": "a"}, {"id"', "not whole JSON"),
+    (gzip.compress(b'{"id": "a"}\n' * 999)[:-20], "cannot read"),
+    (b"\x00\xff\xfe", "must hold a JSON array"),
+]
+
+
+@pytest.mark.tried(
+    "missing, empty, cut off, wrong or binary files of records", len(BAD_FILES), "one line, exit code 2"
 )
+@pytest.mark.parametrize(("content", "says"), BAD_FILES)
 def test_bad_files_give_one_line_and_exit_code_2(tmp_path, content, says):
     path = tmp_path / "m.json"
     if content is not None:
@@ -397,25 +416,39 @@ def test_ambiguity_is_never_resolved_by_a_guess():
         as_fraction("accuracy", 101, percent=True)
 
 
-def test_skipping_unread_fields_changes_no_model(tmp_path):
+TAILS = r"""
+    "cardData": {"language": "en"}
+    "cardData": {}
+    "cardData": 5
+    "cardData": null, "likes": true
+    "tags": ["license:mit", 3], "siblings": [{"rfilename": "a"}]
+    "tags": "x", "downloads": 1.0
+    "downloads": 1000000000000000000000000000000
+    "x": NaN
+    "author": "\ud800"
+    "gated": "auto", "model-index": [{"results": 1}]
+    "gated": true, "likes": "many"
+    "evalResults": [{"error": "no"}], "disabled": true
+    "pipeline_tag": "", "sha": "", "lastModified": "", "author": "", "gated": ""
+    "pipeline_tag": 7, "downloads": 3
+    "id": "", "modelId": "a/old"
+""".strip().splitlines()
+NO_RECORDS = ('"x": tru', '"id": ""', '"id": "", "modelId": ""', '"id": 5')
+
+
+@pytest.mark.tried(
+    "odd, wrong or missing fields in a file", len(TAILS) + len(NO_RECORDS), "read as without the shortcut"
+)
+def test_skipping_unread_fields_changes_no_model(tmp_path, capsys):
     """`load` decodes only what it reads: the models are those of the whole records, broken lines included."""
-    tails = r"""
-        "cardData": {"language": "en"}
-        "cardData": {}
-        "cardData": 5
-        "cardData": null, "likes": true
-        "tags": ["license:mit", 3], "siblings": [{"rfilename": "a"}]
-        "tags": "x", "downloads": 1.0
-        "downloads": 1000000000000000000000000000000
-        "x": NaN
-        "author": "\ud800"
-        "x": tru
-        "gated": "auto", "model-index": [{"results": 1}]
-        "evalResults": [{"error": "no"}], "disabled": true
-    """.strip().splitlines()
-    path = tmp_path / "records.json"
-    path.write_text(
-        "[\n" + ",\n".join(f'{{"id": "a/{i}", {tail}}}' for i, tail in enumerate(tails)) + "\n]\n"
-    )
-    assert [*PTM.load(path)] == [PTM.from_record(r) for r in records(path)]
-    assert sum(1 for _ in PTM.load(path)) == len(tails) - 1
+    path, models = tmp_path / "records.json", []
+    for tail in (*TAILS, *NO_RECORDS):  # each with a whole record after it, in a block of its own
+        path.write_text(f'[\n{{"id": "a/b", {tail.strip()}}},\n{{"id": "a/last"}}\n]\n')
+        found = [*PTM.load(path)]
+        assert found == [PTM.from_record(r) for r in records(path)], tail
+        assert len(found) == (1 if tail in NO_RECORDS else 2) and found[-1].id == "a/last"
+        models += found[:-1]
+    assert capsys.readouterr().err.count("line 2: left out") == 2 * len(NO_RECORDS)
+    assert {(m.task, m.sha, m.modified) for m in models} == {(None, None, None)}
+    assert {m.gated for m in models} == {None, "auto", "manual"} and "a/old" in {m.id for m in models}
+    assert [m.has_card for m in models[:5]] == [True, False, False, False, None]

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 import harness
 import sentiment_analysis as sentiment
-from model_hub import ModelHub
+from fake_hub import FakeHub
 
 SCRIPT = Path(sentiment.__file__)
 WORDS = ["im", "feeling", "rather", "sad", "happy", "loved", "angry", "scared", "surprised", "today"]
@@ -379,7 +379,9 @@ def test_data_and_model_from_a_hub_at_known_commits(zoo, tmp_path):
     (tmp_path / "emotion" / "split").mkdir(parents=True)
     (tmp_path / "emotion" / "README.md").write_text(card)
     data.to_parquet(tmp_path / "emotion" / "split" / "test-00000-of-00001.parquet")
-    with ModelHub({"ann/good": zoo / "good"}, datasets={"dair-ai/emotion": tmp_path / "emotion"}) as hub:
+    with FakeHub(
+        models={"ann/good": zoo / "good"}, datasets={"dair-ai/emotion": tmp_path / "emotion"}
+    ) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
         done, rows = run(tmp_path / "hub", "ann/good", "--protocol", "scored-2022", env=env)
         assert done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ def load_data(path: Path | None, split: str) -> harness.Data:
 
 def load_model(folder: Path, device, dtype) -> dict:
     harness.refuse_remote_code(folder)
-    config = json.loads((folder / "config.json").read_text())
+    config = {"name": folder.name} | json.loads((folder / "config.json").read_text())
     with open(os.environ.get("TOY_LOADS", os.devnull), "a") as file:
         file.write(f"{folder.name} {os.getpid()}\n")
     if config.get("at", "load") == "load":
@@ -51,6 +51,16 @@ def behave(config: dict) -> None:
             time.sleep(600)
         case "crash":
             os.abort()
+        case "crash once":
+            if not (mark := Path(os.environ["TOY_LOADS"]).with_name("crashed")).exists():
+                mark.touch()
+                os.abort()
+        case "greedy":
+            import numpy  # its zeros take no memory until they are touched
+
+            hoard = []
+            while True:
+                hoard.append(numpy.zeros(1 << 28, dtype=numpy.uint8))
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
@@ -62,6 +72,9 @@ def describe(model: dict) -> dict:
 
 
 def predict(model: dict, data: harness.Data, protocol: Protocol, size: int) -> Iterator[harness.Batch]:
+    time.sleep(model.get("seconds", 0))
+    with open(os.environ.get("TOY_ANSWERS", os.devnull), "a") as file:
+        file.write(f"{model['name']} {protocol.add} {' '.join(map(str, data.examples))}\n")
     if model.get("at") == "predict":
         behave(model)
     order = list(range(len(data.examples)))[::-1]
@@ -101,6 +114,7 @@ TASK = harness.Task(
     },
     inputs=("add",),
     batch_size={"cpu": 8},
+    shard=int(os.environ.get("TOY_SHARD", "10")),
     load_data=load_data,
     load_model=load_model,
     describe=describe,

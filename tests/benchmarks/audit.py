@@ -3,15 +3,14 @@
 Makes a file of records from the real ones in `../shared/hub/`, numbered so that ids differ, and runs each way
 in a process of its own: seconds of CPU and by the clock, and the most memory that the process held.
 
-    python tests/benchmarks/audit.py [--records 300000] [--only audit]
+    python tests/benchmarks/audit.py [--records 300000] [--repeat 3] [--only audit] [--json FILE]
 """
 
 import argparse
 import gzip
 import itertools
+import json
 import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
+from run import machine  # noqa: E402
+
 from ptm import Help  # noqa: E402
 
 END = """
@@ -76,6 +77,7 @@ import json
 with open(sys.argv[1], encoding="utf-8") as file:
     json.load(file)
 """
+COMPILED = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # both ways start from compiled modules
 WAYS = {"audit": AUDIT, "json.load + pandas": PANDAS, "json.load alone": LOAD}
 
 
@@ -93,22 +95,17 @@ def make(path: Path, count: int) -> None:
         file.write(b"\n]\n")
 
 
-def machine() -> str:
-    """The processor, its cores, the system and the Python that the numbers are of."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    name = names[0] if names else platform.machine()
-    system = f"{platform.system()}, Python {platform.python_version()}"
-    return f"{name}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}, {system}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
     parser.add_argument("--records", type=int, default=300_000, help="records in the file")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each way in turns; the fastest counts")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each way in turns; the fastest counts")
     parser.add_argument(
         "--only", choices=WAYS, help="this way alone; pandas needs 10 times the file in memory"
     )
+    parser.add_argument("--json", type=Path, help="file that receives the result")
     args = parser.parse_args()
+    if args.json and args.only:
+        parser.error("--json needs both ways; leave --only out")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "modelinfo.json"
         make(path, args.records)
@@ -117,9 +114,10 @@ def main() -> None:
         print(f"{args.records:,} records, {size:,.0f} MB; the fastest of {args.repeat} by CPU time\n")
         ways = {name: script for name, script in WAYS.items() if args.only in (None, name)}
         runs = {name: [] for name in ways}
+        subprocess.run([sys.executable, "-c", "import audit, pandas"], check=True, cwd=ROOT, env=COMPILED)
         for _, (name, script) in itertools.product(range(args.repeat), ways.items()):  # in turns
             command = [sys.executable, "-c", script + END, str(path), str(ROOT)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=COMPILED)
             runs[name].append([float(word) for word in done.stdout.split()])
     print(f"{'way':20} {'CPU s':>8} {'wall s':>8} {'peak MB':>8} {'us/record':>10} {'CPU ratio':>10}")
     first = min(next(iter(runs.values())))[0]
@@ -127,6 +125,20 @@ def main() -> None:
         cpu, wall, memory = min(found)
         each = cpu / args.records * 1e6
         print(f"{name:20} {cpu:8.1f} {wall:8.1f} {memory:8,.0f} {each:10.1f} {cpu / first:10.1f}")
+    if args.only:
+        return
+    ours, theirs = runs["audit"], runs["json.load + pandas"]
+    turns = ", ".join(f"{b[0] / a[0]:.1f}" for a, b in zip(ours, theirs, strict=True))
+    print(f"ratio of each turn: {turns}")
+    if args.json:
+        row = {
+            "what": f"audit of {args.records:,} records, {size:,.0f} MB",
+            "ours": f"{min(ours)[0]:.1f} CPU s, {min(ours)[2]:,.0f} MB",
+            "against": f"`json.load` and pandas: {min(theirs)[0]:.1f} CPU s, {min(theirs)[2]:,.0f} MB",
+            "ratio": min(theirs)[0] / min(ours)[0],
+            "note": f"turn by turn {turns}",
+        }
+        args.json.write_text(json.dumps([row]), encoding="utf-8")
 
 
 if __name__ == "__main__":

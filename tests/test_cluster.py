@@ -1,0 +1,429 @@
+"""Does a cluster give the numbers of a local run, whatever is lost on the way? On real Ray, three nodes."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import cluster
+import harness
+import shards
+from conftest import ROOT
+from task import Data, Failure, Pass
+from test_harness import Bench, failures
+
+# Ray's word for "loopback only": it would bind to the machine's address, and connect to no other.
+ENV = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "TOY_SHARD": "2"}
+STORE = 80 << 20  # bytes of each node's object store
+COPIES = {"sentiment_analysis": ("emotion-tiny", 4), "image_classification": ("mobilenet-v2", 3),
+          "detection": ("yolos-tiny-overfit", 3)}  # fmt: skip
+DATA = {"sentiment_analysis": "emotion", "image_classification": "imagenet", "detection": "coco"}
+
+
+# ── The board: what is done next ──────────────────────────────────────────────────────────────────────────
+
+
+def works(*counts: int) -> list[cluster.Work]:
+    return [cluster.Work(name, list(range(n))) for name, n in enumerate(counts)]
+
+
+def test_a_worker_takes_a_model_of_its_own_before_it_helps_with_another():
+    board = cluster.Board(works(4, 0, 4, 9))
+    hired = [board.hire() for _ in range(3)]
+    assert [work.job for work in hired] == [0, 2, 3]
+    assert [work.job for work in board.closed] == [1]  # nothing to do
+    for work in hired:
+        work.todo.popleft()
+    # 3, 3 and 8 shards left; the one with the most a worker is joined while it has two or more for each
+    assert [board.hire().job for _ in range(6)] == [3, 3, 0, 2, 3, 3]
+    assert board.hire() is None
+
+
+def test_a_lost_shard_comes_back_three_times_at_most():
+    board = cluster.Board(works(2))
+    work = board.hire()
+    for tries in range(1, cluster.TRIES + 1):
+        assert work.todo.popleft() == 0
+        board.lost(work, 0, Failure("load", "gone", True))
+        assert bool(board.closed) == (tries == cluster.TRIES)
+    assert work.why.reason == "gone" and not work.todo and board.hire() is None
+
+
+def test_a_model_without_workers_comes_before_a_new_one():
+    board = cluster.Board(works(3, 3))
+    work = board.hire()
+    number = work.todo.popleft()
+    work.workers -= 1  # its node is lost
+    board.lost(work, number, Failure("start", "lost", True))
+    assert board.hire() is work
+
+
+# ── Shards ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def passes(folder: Path, n: int, size: int, order=None) -> tuple[list[shards.Shard], Pass]:
+    data = Data("test", "r", "", [str(i) for i in range(n)], list(range(n)), n, index=range(100, 100 + n))
+    part = Pass({"model": "m"}, data, {}, {}, folder / "whole.parquet")
+    return shards.cut(argparse.Namespace(shard=size, order=order), part), part
+
+
+def save(shard: shards.Shard, **facts) -> None:
+    batch = harness.Batch(range(len(shard.data.examples)), {"hash": list(shard.data.examples)})
+    made = {"about": {}, "unread": {}, "measured_at": "", "seconds": 1.5, "ran": {"device": "cpu"}}
+    made |= {"versions": shards.versions()} | facts
+    shards.save(shard.file, shard.data, [shards.as_table(batch, shard.data.places)], made)
+
+
+def test_shards_are_cut_in_the_tasks_order_and_joined_in_the_datas(tmp_path):
+    made, part = passes(tmp_path, 7, 3, lambda data: [6, 0, 5, 1, 4, 2, 3])
+    assert [shard.data.examples for shard in made] == [["6", "0", "5"], ["1", "4", "2"], ["3"]]
+    assert shards.unanswered(made) == made
+    save(made[1])
+    assert shards.unanswered(made) == [made[0], made[2]]
+    save(made[0], ran={"device": "cuda"})
+    save(made[2], versions={"torch": "another"})
+    assert shards.unanswered(made) == [made[2]]  # other libraries: answered again
+    save(made[2])
+    shards.gather(part, made)
+    table, record = shards.predictions(part.file)
+    assert table["example"].to_pylist() == list(range(100, 107))
+    assert table["hash"].to_pylist() == list("0123456")
+    assert record["seconds"] == 4.5 and record["ran"]["device"] == ["cpu", "cuda"]
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
+
+
+def test_shards_that_disagree_or_lack_answers_are_not_joined(tmp_path):
+    made, part = passes(tmp_path, 4, 2)
+    save(made[0])
+    save(made[1], about={"labels": ["x"]})
+    with pytest.raises(harness.Refused, match="do not agree"):
+        shards.gather(part, made)
+    assert shards.unanswered(made) == made and not part.file.exists()
+    with pytest.raises(harness.Refused, match="2 answers for 2 examples: not one each"):
+        save(made[0], unread={100: "broken"})
+
+
+@pytest.mark.tried(
+    "an image that is another one on a worker than on the driver", 1, "the model's row is an error"
+)
+def test_answers_to_other_examples_are_not_joined(tmp_path):
+    made, part = passes(tmp_path, 4, 2)
+    part.data.__dict__["hashes"] = ["0", "1", "", "other"]  # the third could not be read before
+    for shard in made:
+        save(shard)
+    with pytest.raises(harness.Refused, match="1 examples were not those of the data, such as example 3"):
+        shards.gather(part, made)
+    assert shards.unanswered(made) == made and not part.file.exists()
+    part.data.__dict__["hashes"] = list("0123")
+    for shard in made:
+        save(shard)
+    shards.gather(part, made)
+    assert part.file.exists()
+
+
+def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
+    made, _ = passes(tmp_path, 2, 2)
+    save(made[0], versions=shards.versions() | {"pillow": "1.0"})
+    content = made[0].file.read_bytes()
+    with pytest.raises(harness.Problem, match=r"far has pillow 1.0 \(here .*: install the same"):
+        cluster.accept(made[0], "far", content)
+    assert not made[0].file.exists()
+
+
+# ── Ray ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+FOLDERS = []
+
+
+def add_node(made) -> None:
+    """One more node, with a folder of its own as on a machine of its own; its sockets need a short path."""
+    FOLDERS.append(tempfile.mkdtemp(prefix="ray"))
+    made.add_node(num_cpus=1, object_store_memory=STORE, temp_dir=FOLDERS[-1])
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    """A cluster of a head without cores and three nodes of one core each, all on 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("ray")
+    env = ENV | {"TOY_LOADS": str(folder / "loads"), "TOY_ANSWERS": str(folder / "answers")}
+    before = dict(os.environ)
+    os.environ |= env | {"HF_HUB_OFFLINE": "1"}  # nodes have it from here, workers from them
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    made = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": STORE})
+    for _ in range(3):
+        add_node(made)
+    yield made, folder
+    made.shutdown()
+    for path in FOLDERS:
+        shutil.rmtree(path, ignore_errors=True)
+    os.environ.clear()
+    os.environ |= before
+
+
+@pytest.fixture
+def bench(tmp_path, nodes):
+    made, folder = nodes
+    for name in ("loads", "answers", "crashed"):
+        (folder / name).unlink(missing_ok=True)
+    bench = Bench(tmp_path)
+    bench.env = (
+        os.environ | ENV | {"TOY_LOADS": str(folder / "loads"), "TOY_ANSWERS": str(folder / "answers")}
+    )
+    lines = folder / "answers"
+    bench.answers = lambda: lines.read_text().splitlines() if lines.exists() else []
+    bench.cluster = ["--cluster", made.address, "--protocol", "scored-2022"]
+    return bench
+
+
+def workers() -> list[int]:
+    """The processes of Ray that answer shards at this moment."""
+    found = subprocess.run(["pgrep", "-f", "^ray::Worker.answer"], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def wait_for(what, seconds: float = 120):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
+    return found
+
+
+def same(rows: list[dict]) -> list[dict]:
+    """Rows without what may differ: host, device, time, and the hash of a file that tells of them."""
+    kept = []
+    for row in rows:
+        row = {k: v for k, v in row.items() if k not in ("measured_at", "seconds")}
+        if "settings" in row:
+            there = ("device", "hardware", "threads")
+            row["settings"] = {k: v for k, v in row["settings"].items() if k not in there}
+            row["predictions"] = {**row["predictions"], "sha256": None, "file": None}
+        kept.append(row)
+    return kept
+
+
+@pytest.mark.tried(
+    "a model that crashes each of its workers, one that crashes once, one that cannot be loaded", 3,
+    "the first is an error row after three tries, the second measured, the third an error row at once",
+)  # fmt: skip
+def test_crashes_are_tried_again_elsewhere_and_cost_one_model_at_most(bench):
+    models = [
+        bench.model("crashes", behave="crash", at="predict"),
+        bench.model("once", behave="crash once", at="predict"),
+        bench.model("raises", behave="raise"),
+        bench.model("good"),
+    ]
+    done = bench.run(*models, *bench.cluster)
+    assert done.returncode == 1 and "2 measured, 2 failed" in done.stderr, done.stderr
+    assert failures(bench.rows()) == {
+        "crashes": ("predict", "its process was killed by SIGABRT"),
+        "raises": ("load", "ValueError: two lines"),
+    }
+    loads = (Path(bench.env["TOY_LOADS"])).read_text().split()[::2]
+    assert {name: loads.count(name) for name in set(loads)} == {
+        "crashes": pytest.approx(cluster.TRIES, abs=2),  # its other shards were under way
+        "once": 2,
+        "raises": 1,
+        "good": 1,
+    }
+    assert bench.run(*models[1:2], models[3], "--protocol", "scored-2022").stderr.startswith("0 measured")
+
+
+@pytest.mark.tried(
+    "driver killed in the middle of a cluster's run", 1, "finished shards are kept, the rest is done"
+)
+def test_a_killed_driver_goes_on_with_the_shards_that_are_left(bench):
+    model = bench.model("slow", seconds=1.5)
+    run = subprocess.Popen(bench.command(model, *bench.cluster), env=bench.env, stderr=subprocess.DEVNULL)
+    finished = wait_for(lambda: sorted((bench.folder / "p").rglob("*.shards/*.parquet")))
+    run.kill()
+    run.wait()
+    kept = {path.name for path in finished}
+    wait_for(lambda: not workers())  # they go with their driver
+    answered = len(bench.answers())
+    assert (
+        bench.run(model, "--protocol", "scored-2022").returncode == 0
+    )  # without the cluster: the same shards
+    assert len(bench.answers()) - answered <= 5 - len(kept)
+    (row,) = bench.rows()
+    assert row["metrics"]["accuracy"] == 0.45 and row["examples"]["evaluated"] == 10
+
+
+@pytest.mark.tried(
+    "a worker's process and a whole node killed", 2, "only the shards in flight are answered again"
+)
+def test_a_lost_worker_and_a_lost_node_cost_the_shards_in_flight(bench, nodes):
+    made, _ = nodes
+    model = bench.model("slow", seconds=2)
+    run = subprocess.Popen(
+        bench.command(model, *bench.cluster), env=bench.env, stderr=subprocess.PIPE, text=True
+    )
+    os.kill(wait_for(workers)[0], signal.SIGKILL)
+    wait_for(lambda: bench.folder.joinpath("p").exists() and len(bench.answers()) >= 2)
+    made.remove_node(made.worker_nodes and sorted(made.worker_nodes, key=id)[0], allow_graceful=False)
+    add_node(made)
+    error = run.communicate(timeout=180)[1]
+    assert run.returncode == 0, error
+    lines = bench.answers()
+    assert len(set(lines)) == 5 and len(lines) <= 5 + 2
+    assert same(bench.rows())[0]["metrics"] == {"accuracy": 0.45}
+
+
+@pytest.mark.shared
+@pytest.mark.tried(
+    "node and worker killed, node added, under ten real models", 3, "rows and raw outputs of a local run"
+)
+def test_ten_models_on_three_nodes_are_measured_as_in_a_local_run(shared, tmp_path, nodes):
+    made, _ = nodes
+    hurt = iter(["worker", "node", ""])
+    for script, (name, count) in COPIES.items():
+        copies = [
+            str(shutil.copytree(shared / "models" / name, tmp_path / f"{name}-{i}")) for i in range(count)
+        ]
+        rows, tables = {}, {}
+        for where in ("cluster", "local"):
+            out = tmp_path / where / script
+            words = ["--data", shared / DATA[script], "--results", out / "rows.json", "--predictions", out]
+            words += ["--cluster", made.address] if where == "cluster" else []
+            command = [sys.executable, ROOT / "reproducibility" / f"{script}.py", *copies, *words]
+            run = subprocess.Popen(
+                list(map(str, command)),
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},  # as many threads as a worker has cores
+            )
+            if where == "cluster":
+                trouble(next(hurt), made)
+            error = run.communicate(timeout=600)[1]
+            assert run.returncode == 0, error
+            rows[where] = json.loads((out / "rows.json").read_text())["rows"]
+            files = sorted(out.rglob("*.parquet"))
+            tables[where] = {
+                path.name: shards.predictions(path)[0].replace_schema_metadata() for path in files
+            }
+        assert len(rows["local"]) == 2 * count
+        assert same(rows["cluster"]) == same(rows["local"])
+        assert tables["cluster"] == tables["local"]  # to the bit
+
+
+def trouble(kind: str, made) -> None:
+    """In the middle of a run: a worker killed, or a node lost and another one added."""
+    pid = wait_for(workers)[0]
+    time.sleep(1)
+    if kind == "worker":
+        os.kill(pid, signal.SIGKILL)
+    elif kind == "node":
+        made.remove_node(sorted(made.worker_nodes, key=id)[0], allow_graceful=False)
+        add_node(made)
+
+
+@pytest.mark.shared
+def test_explanations_from_a_cluster_are_those_of_a_local_run(shared, tmp_path, nodes):
+    found = []
+    for name, words in (("cluster", ["--cluster", nodes[0].address]), ("local", [])):
+        out = tmp_path / name
+        command = [
+            sys.executable,
+            ROOT / "reproducibility" / "explain.py",
+            shared / "models" / "emotion-tiny",
+        ]
+        command += ["--data", shared / "emotion", "--output", out / "e.json", "--predictions", out, *words]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (one,) = json.loads((out / "e.json").read_text())["explanations"]
+        for side in ("seen", "faithful"):
+            one[side] = {
+                k: v for k, v in one[side].items() if k not in ("measured_at", "predictions", "device")
+            }
+        found.append(one)
+    assert found[0] == found[1]
+
+
+def test_a_local_cluster_needs_no_setting_up_and_listens_to_this_machine_alone(bench):
+    env = {k: v for k, v in bench.env.items() if not k.startswith("RAY_")}
+    model = bench.model("slow", seconds=1)
+    before, sockets = set(listening()), []
+    run = subprocess.Popen(bench.command(model, "--cluster", "local", *bench.cluster[2:]), env=env,
+                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while run.poll() is None:
+        sockets += set(listening()) - before
+        time.sleep(0.2)
+    assert run.returncode == 0, run.stderr.read()
+    assert bench.rows()[0]["metrics"] == {"accuracy": 0.45}
+    assert sockets and {address for address, _ in sockets} == {"127.0.0.1"}
+
+
+def listening() -> list[tuple[str, str]]:
+    """(address, port) of every TCP socket of this machine that listens."""
+    found = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+    ends = [line.split()[3].rpartition(":")[::2] for line in found.splitlines()]
+    return [(address.removeprefix("[::ffff:").rstrip("]"), port) for address, port in ends]
+
+
+# ── Flags ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_no_node_has_is_one_line(bench):
+    good = bench.model("good")
+    for words, says in {
+        ("--gpus-per-model", "1"): r"no node has 1 GPUs, 1 CPUs and 2.0 GB of memory",
+        ("--device", "cuda"): r"--gpus-per-model says how",
+        ("--cpus-per-model", "9"): r"no node has 0 GPUs, 9 CPUs",
+        ("--gpus-per-model", "1.5"): r"must be a whole number or a fraction below 1",
+    }.items():
+        done = bench.run(good, *bench.cluster, *words)
+        assert done.returncode == 2 and re.search(says, done.stderr.splitlines()[-1]), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_that_is_not_there_is_one_line(bench):
+    for address in ("127.0.0.1:1", "nonsense"):
+        done = bench.run(bench.model("good"), "--cluster", address)
+        assert done.returncode == 2 and "nothing answers there" in done.stderr.splitlines()[-1]
+
+
+def test_without_the_flag_ray_is_not_needed(bench, tmp_path):
+    (tmp_path / "lib" / "ray").mkdir(parents=True)
+    (tmp_path / "lib" / "ray" / "__init__.py").write_text("raise ImportError('not installed')")
+    env = {"PYTHONPATH": str(tmp_path / "lib")}
+    assert bench.run(bench.model("good"), "--protocol", "scored-2022", env=env).returncode == 0
+    done = bench.run(bench.model("good"), "--cluster", "local", env=env)
+    assert done.returncode == 2 and f"pip install {cluster.RAY}" in done.stderr
+
+
+def test_one_pin_of_ray():
+    pins = [line for line in (ROOT / "tests/requirements.txt").read_text().splitlines() if "ray" in line]
+    assert pins == [cluster.RAY] and f"pip install {cluster.RAY}" in (ROOT / "README.md").read_text()
+
+
+def test_a_plan_counts_what_is_left_and_how_long_it_takes(bench):
+    models = [bench.model("one"), bench.model("two")]
+    words = [*models, "--protocol", "scored-2022", "--plan"]
+    done = bench.run(*words)
+    assert done.returncode == 0 and not bench.results.exists()
+    lines = done.stdout.splitlines()
+    assert "5 shards of 10 examples" in lines[0] and "2 models, 0 of them cannot" in lines[2]
+    assert "10 shards of 20 examples" in lines[2] and "is not known" in lines[3]
+    assert bench.run(models[0], "--protocol", "scored-2022").returncode == 0
+    rows = bench.rows()
+    rows[0] |= {"seconds": 7200.0}
+    rows[0]["settings"] |= {"threads": 4, "hardware": "abacus"}
+    bench.results.write_text(json.dumps({"task": "toy", "rows": rows}))
+    done = bench.run(*words)
+    assert (
+        "0 shards of 0 examples" in done.stdout and "5 shards of 10 examples" in done.stdout.splitlines()[2]
+    )
+    assert "about 8.00 core hours on abacus, by the rates of 1 models" in done.stdout  # weights of equal size
