@@ -443,16 +443,13 @@ def discreet(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "***@", re.sub(r"hf_[A-Za-z0-9]{20,}", "***", text))
 
 
-def discreet_logs() -> None:
-    """Has what libraries log go through `discreet`: they repeat warnings that a server sends."""
-    made = logging.getLogRecordFactory()
+class DiscreetRecord(logging.LogRecord):
+    """What a library logs, less the secrets that servers put into the warnings that it repeats."""
 
-    def factory(*words, **more) -> logging.LogRecord:
-        entry = made(*words, **more)
-        entry.msg, entry.args = discreet(entry.getMessage()), ()
-        return entry
-
-    logging.setLogRecordFactory(factory)
+    def __init__(self, *words, **more):
+        super().__init__(*words, **more)
+        with suppress(TypeError, ValueError, KeyError):  # arguments that do not fit are logging's to report
+            self.msg, self.args = discreet(self.getMessage()), ()
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -470,7 +467,7 @@ def run(main: Callable[[], int | None]) -> None:
         signal.signal(signal.SIGTERM, terminate)
     script, code = Path(sys.argv[0]).name, 0
     sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's text may hold what has no UTF-8
-    discreet_logs()
+    logging.setLogRecordFactory(DiscreetRecord)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -23,7 +24,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from ptm import Problem, discreet_logs, locked
+from ptm import DiscreetRecord, Problem, locked
 from shards import as_table, cut, discard, gather, predictions, save, unanswered
 from task import Data, Failure, Pass, Task, versions
 
@@ -144,7 +145,7 @@ def _work(connection, task: Task, model: Model, options: dict) -> None:
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
-    discreet_logs()
+    logging.setLogRecordFactory(DiscreetRecord)
     loaded, batch, stage = None, options["batch_size"], "start"
 
     def say(kind, *said):

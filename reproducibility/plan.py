@@ -3,6 +3,7 @@
 Used through `harness.py`. Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
 """
 
+import contextlib
 import random
 import statistics
 import sys
@@ -154,12 +155,15 @@ def estimate(task: Task, jobs: Iterable[Job], rows: list[dict]) -> Iterator[str]
     median rate of those measured on the same hardware. Core hours count all threads of a process.
     """
     rates: dict[str, dict] = {}  # hardware -> model -> (seconds an example, weights)
-    for row in (r for r in rows if "error" not in r and r["settings"].get("weights")):
-        ran, n = row["settings"], row["examples"]["evaluated"]
-        on_cpu = ran["device"] == "cpu"
-        kind = f"core hours on {ran['hardware']}" if on_cpu else f"GPU hours on {ran['hardware']}"
-        seconds = row["seconds"] * (ran["threads"] if on_cpu else 1)
-        rates.setdefault(kind, {})[row["model"]] = seconds / n, ran["weights"]
+    for row in rows:
+        ran, examples = row.get("settings", {}), row.get("examples")
+        with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):  # an error, or of another source
+            on_cpu, threads = ran["device"] == "cpu", ran["threads"]
+            cores = (max(threads) if isinstance(threads, list) else threads) if on_cpu else 1
+            each = cores * row["seconds"] / examples["evaluated"]
+            kind = f"{'core' if on_cpu else 'GPU'} hours on {ran['hardware']}"
+            if ran["weights"]:
+                rates.setdefault(kind, {})[row["model"]] = each, ran["weights"]
     hours, total = Counter(), Counter()
     for job in jobs:
         parts = [part for part in job.passes if not part.file.exists()]

@@ -213,4 +213,5 @@ def headline(chain: Chain) -> None:
 def outputs() -> dict[Path, int]:
     """The checkout's files that scripts write where no flag says otherwise, and when they were changed."""
     paths = [*ROOT.glob("*.*"), *(ROOT / "assets").rglob("*.*"), *(ROOT / "reproducibility").rglob("*.*")]
-    return {path: path.stat().st_mtime_ns for path in paths if path.suffix not in (".py", ".pyc", ".md")}
+    paths = [path for path in paths if path.is_file() and path.suffix not in (".py", ".pyc", ".md")]
+    return {path: path.stat().st_mtime_ns for path in paths}

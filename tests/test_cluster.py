@@ -420,7 +420,8 @@ def test_a_plan_counts_what_is_left_and_how_long_it_takes(bench):
     assert bench.run(models[0], "--protocol", "scored-2022").returncode == 0
     rows = bench.rows()
     rows[0] |= {"seconds": 7200.0}
-    rows[0]["settings"] |= {"threads": 4, "hardware": "abacus"}
+    rows[0]["settings"] |= {"threads": [2, 4], "hardware": "abacus"}  # from workers of two kinds
+    rows.append({"model": "other", "revision": None, "split": None, "protocol": None, "error": "failed"})
     bench.results.write_text(json.dumps({"task": "toy", "rows": rows}))
     done = bench.run(*words)
     assert (

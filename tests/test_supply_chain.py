@@ -323,6 +323,23 @@ def test_the_token_is_told_to_nobody(watched, tmp_path):
     assert SECRET not in said and SECRET not in everything(tmp_path)
 
 
+LOGGING = f"""
+import contextlib, logging, sys
+sys.path.insert(0, {str(ROOT)!r})
+import ptm
+for _ in range(2000):
+    with contextlib.suppress(SystemExit):
+        ptm.run(lambda: 0)
+logging.getLogger("a library").warning("%s and %s", {SECRET!r}, "another secret")
+"""
+
+
+def test_a_log_tells_no_token_however_often_a_script_has_run():
+    """Each run once put a layer of its own on the one before, until the stack was full."""
+    done = run("-c", LOGGING, env=os.environ | {"HF_TOKEN": "another secret"})
+    assert (done.returncode, done.stderr) == (0, "*** and ***\n")
+
+
 @pytest.mark.tried("a download that the Hub sends to another host", 1, "fetched there, without the token")
 def test_another_host_gets_no_token(watched, zoo, tmp_path):  # noqa: F811
     env, _ = watched
