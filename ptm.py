@@ -18,8 +18,9 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -544,21 +545,34 @@ def atomic(path: Path, mode: str = "w"):
 
 
 @contextmanager
-def locked(path: Path):
-    """Alone with a file that is read and written anew, so that no other run's change is lost: that run waits.
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Alone with a file that is read and written anew, so that no other run's change is lost.
 
-    The system takes the lock back from a run that is killed.
+    Another run that has it is waited for, aloud after two seconds; without `wait` it yields False. The system
+    takes the lock back from a run that is killed.
     """
     import fcntl
 
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_name(f".{path.name}.lock"), "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except OSError as why:
-        raise Problem(f"cannot lock {shown(path)}: {why.strerror or why}; choose another path") from why
+    path, mine, until = Path(path), False, time.monotonic() + 2
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path.with_name(f".{path.name}.lock"), "a"))
+            while not mine:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if until else 0))
+                    mine = True
+                except BlockingIOError:
+                    if not wait:
+                        break
+                    if time.monotonic() > until:
+                        print(f"waiting for another run, which has {shown(path)}", file=sys.stderr)
+                        until = None
+                    else:
+                        time.sleep(0.05)
+        except OSError as why:
+            raise Problem(f"cannot lock {shown(path)}: {why.strerror or why}; choose another path") from why
+        yield mine
 
 
 def write_json(path: Path, value: object) -> None:

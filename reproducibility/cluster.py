@@ -14,6 +14,7 @@ import inspect
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections import Counter, deque
@@ -23,9 +24,9 @@ from pathlib import Path
 
 from checkpoint import Model, Refused, one_line, resolve
 from isolated import Room
-from ptm import ROOT, Problem, atomic
+from ptm import ROOT, Problem, atomic, locked
 from shards import Shard, cut, discard, gather, record, unanswered
-from task import Failure, Job, Task, versions
+from task import Failure, Job, Pass, Task, versions
 
 RAY = "ray==2.60.0"  # tests/requirements.txt pins the same
 TRIES = 3  # of one shard, before its model is given up
@@ -61,6 +62,7 @@ class Work:
     tries: Counter = field(default_factory=Counter)
     avoid: set = field(default_factory=set)  # nodes on which it crashed
     why: Failure | None = None
+    locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __post_init__(self):
         self.todo, self.left = deque(range(len(self.shards))), len(self.shards)
@@ -71,15 +73,22 @@ class Board:
 
     A new worker takes a model that has none, then one that was not begun; when all are begun, it joins the
     one with the most shards a worker, if it has at least two: fewer are not worth another load of the model.
+    `works` gives None when another run has what is left, and may be asked again; `more` says whether it may.
     """
 
-    def __init__(self, works: Iterable[Work]):
-        self.works, self.open, self.closed = iter(works), [], deque()
+    def __init__(self, works: Iterable[Work | None]):
+        self.works, self.open, self.closed, self.more = iter(works), [], deque(), True
+
+    def begin(self) -> Work | None:
+        for work in self.works:
+            return work
+        self.more = False
+        return None
 
     def hire(self) -> Work | None:
         """The work that one more worker would do best at; None if there is none."""
         work = next((w for w in self.open if w.todo and not w.workers), None)
-        while not work and (begun := next(self.works, None)):
+        while not work and (begun := self.begin()):
             if begun.left:
                 self.open.append(work := begun)
             else:
@@ -245,15 +254,33 @@ def slots(need: dict) -> int:
     return sum(int(min(node.get(key, 0) / amount for key, amount in wanted.items())) for node in nodes())
 
 
-def opened(task: Task, args, job: Job) -> Work:
-    """A job as work on the board."""
-    shards = []
+def opened(task: Task, args, jobs: Iterable[Job]) -> Iterator[Work | None]:
+    """Each job as work on the board, locked; what another run has comes last, and None while it has it."""
+    fresh, waiting, said = iter(jobs), deque(), False
+    while (job := next(fresh, None)) or waiting:
+        late = job is None
+        job, locks = job or waiting.popleft(), contextlib.ExitStack()
+        if all(locks.enter_context(locked(part.file, wait=False)) for part in job.passes):
+            yield Work(job, unfinished(task, args, job), needs(args, job.model.weights), locks=locks)
+            continue
+        locks.close()
+        waiting.append(job)
+        if late:
+            if not said:
+                print(f"waiting for another run, which has {job.model.name}", file=sys.stderr)
+            said = True
+            yield None
+
+
+def unfinished(task: Task, args, job: Job) -> list[tuple[Pass, Shard]]:
+    """The shards of a job that no earlier run has answered."""
+    found = []
     for part in job.passes:
         if args.force:
             discard(part)
         if not part.file.exists():
-            shards += [(part, shard) for shard in unanswered(cut(task, part))]
-    return Work(job, shards, needs(args, job.model.weights))
+            found += [(part, shard) for shard in unanswered(cut(task, part))]
+    return found
 
 
 def accept(shard: Shard, host: str, content: bytes) -> None:
@@ -276,6 +303,8 @@ def completed(task: Task, work: Work) -> Job:
                 gather(part, cut(task, part))
     except (Refused, Problem) as problem:
         why = Failure("predict", one_line(problem))
+    finally:
+        work.locks.close()
     return replace(work.job, why=why)
 
 
@@ -288,7 +317,7 @@ def spread(task: Task, args, jobs: Iterable[Job]) -> Iterator[Job]:
     options = {name: getattr(args, name) for name in ("device", "dtype", "batch_size")}
     options |= {} if args.gpus_per_model else {"device": "cpu"}
     actor, calls = ray.remote(max_restarts=0, max_task_retries=0)(Worker), {}
-    board = Board(opened(task, args, job) for job in jobs)
+    board = Board(opened(task, args, jobs))
 
     def start(work: Work):
         where = "SPREAD"
@@ -342,10 +371,12 @@ def spread(task: Task, args, jobs: Iterable[Job]) -> Iterator[Job]:
             hire()
             while board.closed:
                 yield completed(task, board.closed.popleft())
-            if not calls and not board.open:
+            if not (calls or board.open or board.more):
                 return
             for call in ray.wait(list(calls), timeout=1)[0] if calls else time.sleep(1) or ():
                 hear(call)
     finally:
         for worker, *_ in calls.values():
             ray.kill(worker)
+        for work in (*board.open, *board.closed):
+            work.locks.close()

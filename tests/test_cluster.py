@@ -67,6 +67,17 @@ def test_a_model_without_workers_comes_before_a_new_one():
     assert board.hire() is work
 
 
+def test_what_another_run_has_is_asked_for_again():
+    busy, free = works(2, 2)
+    board = cluster.Board(iter([free, None, None, busy]))
+    assert board.hire() is free
+    free.todo.clear()
+    assert board.hire() is None and board.hire() is None and board.more
+    assert board.hire() is busy
+    busy.todo.clear()
+    assert board.hire() is None and not board.more
+
+
 # ── Shards ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -259,6 +270,26 @@ def test_a_killed_driver_goes_on_with_the_shards_that_are_left(bench):
     assert len(bench.answers()) - answered <= 5 - len(kept)
     (row,) = bench.rows()
     assert row["metrics"]["accuracy"] == 0.45 and row["examples"]["evaluated"] == 10
+
+
+@pytest.mark.tried(
+    "three runs at once of the same two models, two of them on a cluster", 3,
+    "each waits for what another one has; each shard is answered once",
+)  # fmt: skip
+def test_runs_beside_each_other_answer_each_shard_once(bench):
+    models = [bench.model(name, behave="slow", seconds=1) for name in ("one", "two")]
+    local = ["--protocol", "scored-2022"]
+    ways = [(models, bench.cluster), (models[::-1], bench.cluster), (models, local)]
+    runs = [
+        subprocess.Popen(bench.command(*chosen, *words), env=bench.env, stderr=subprocess.PIPE, text=True)
+        for chosen, words in ways
+    ]
+    said = [run.communicate(timeout=180)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 3, said
+    assert any("waiting for another run, which has " in text for text in said)
+    assert sorted(row["model"].rsplit("/", 1)[-1] for row in bench.rows()) == ["one", "two"]
+    assert all(row["metrics"] == {"accuracy": 0.45} for row in bench.rows())
+    assert len(bench.answers()) == len(set(bench.answers())) == 10
 
 
 @pytest.mark.tried(

@@ -142,7 +142,7 @@ def scoring(resamples: int) -> list[dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=40, help="images of each task (default: 40)")
+    parser.add_argument("--images", type=int, default=100, help="images of each task (default: 100)")
     parser.add_argument("--turns", type=int, default=5, help="(default: 5)")
     parser.add_argument("--threads", type=int, help="of torch, for all ways (default: torch's own)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
