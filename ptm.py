@@ -639,6 +639,14 @@ def parse(line: bytes) -> dict:
     return _record(record)
 
 
+def _found(line: bytes, decode: Callable | None) -> list:
+    """What a line holds, read as in `records` among others; one record if it takes another reader."""
+    if decode:
+        with suppress(ValueError, RecursionError):
+            return decode(b"[%b]" % line)
+    return [parse(line)]
+
+
 def records(path: Path, report: Callable[[str], None] = _report, decode: Callable | None = None) -> Iterator:
     """The Hub records in a file: an array with one record a line (streamed), a record a line without the
     brackets (streamed), any other JSON array (read whole); plain or gzipped.
@@ -686,16 +694,17 @@ def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool
     # Broken lines are reported once a record shows that this is the right kind of file.
     read, held, number, commas = False, [], 0, not closed
     while block := file.readlines(1 << 16):
-        try:  # many lines at once, where none of them is broken
-            many = decode(b"[%b]" % b"".join(block).strip(b"[] \t\r\n,")) if commas and decode else None
-        except (ValueError, RecursionError):
-            many = None
-        if many is not None:
+        rows, short = [line for line in block if len(line) > 4], [x.strip() for x in block if len(x) <= 4]
+        many = ()
+        if commas and decode and {b"", b"[", b"]"}.issuperset(short):
+            with suppress(ValueError, RecursionError):  # many lines at once, where each is a record
+                many = decode(b"[%b]" % b"".join(rows).rstrip().removesuffix(b","))
+        if many and len(many) == len(rows):
             number += len(block)
-            closed = closed or block[-1].strip() == b"]"
-            while held and many:
+            closed = closed or b"]" in short
+            while held:
                 report(held.pop(0))
-            read = read or bool(many)
+            read = True
             yield from many
             continue
         for number, line in enumerate(block, number + 1):  # noqa: B020
@@ -704,7 +713,7 @@ def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool
                 closed = closed or body == b"]"
                 continue
             try:
-                record = parse(body)
+                found = _found(body, decode)
             except (ValueError, RecursionError) as why:
                 if not line.endswith(b"\n"):
                     cut = f"{shown(path)} is cut off in line {number}; refresh it with modelinfo.py"
@@ -715,7 +724,7 @@ def _lines(file, path: Path, report: Callable[[str], None], decode, closed: bool
             while held:
                 report(held.pop(0))
             read = True
-            yield record
+            yield from found
     if not closed:
         raise Problem(f"{shown(path)} is cut off: its last line is no bracket; refresh it with modelinfo.py")
     if held:

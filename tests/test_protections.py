@@ -1,4 +1,4 @@
-"""Is the list of protections complete, and does each still stand in its file? `protections.py` breaks them."""
+"""Is the list of protections complete, and does each stand in its file? `protections.py` takes them away."""
 
 import importlib
 
