@@ -208,13 +208,14 @@ def measure_all(task: Task, args, jobs: Iterable[Job], code: dict) -> Iterator[I
     if not args.cluster or args.from_predictions:
         yield from (measure(task, args, job, code) for job in jobs)
         return
-    with connected(task, args), ThreadPoolExecutor(2) as pool:
-        waiting = deque()
-        for job in spread(task, args, jobs):
-            waiting.append(pool.submit(list, measure(task, args, job, code)))
-            while waiting and (waiting[0].done() or len(waiting) > 8):
-                yield waiting.popleft().result()
-        yield from (scored.result() for scored in waiting)
+    waiting = deque()
+    with ThreadPoolExecutor(2) as pool:
+        with connected(task, args):
+            for job in spread(task, args, jobs):
+                waiting.append(pool.submit(list, measure(task, args, job, code)))
+                while waiting and (waiting[0].done() or len(waiting) > 8):
+                    yield waiting.popleft().result()
+        yield from (scored.result() for scored in waiting)  # while the cluster's processes end
 
 
 def main(task: Task) -> int:
