@@ -67,12 +67,13 @@ def start_up(times: int = 5) -> dict:
 
 
 def table(rows: dict[str, list[dict]], about: str) -> str:
-    """The rows of each script as a table; a ratio below 20 has a decimal."""
+    """The rows of each script as a table; a ratio below 20 has a decimal, one below 2 has two."""
     lines = [about, "", "| what | ours | against | ratio | note | script |", "|---|---|---|---|---|---|"]
     for script, found in rows.items():
         for row in found:
             ratio = row["ratio"]
-            shown = "" if ratio is None else f"{ratio:.1f}" if ratio < 20 else f"{ratio:.0f}"
+            digits = 2 if (ratio or 0) < 2 else 1 if ratio < 20 else 0
+            shown = "" if ratio is None else f"{ratio:.{digits}f}"
             cells = [row["what"], row["ours"], row["against"], shown, row["note"], f"`{script}.py`"]
             lines.append(
                 "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"

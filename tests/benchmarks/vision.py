@@ -65,8 +65,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
         f"{what} {1000 * took / n:.1f} ms ({took / sum(parts.values()):.0%})" for what, took in parts.items()
     )
     print(f"   one image on one thread: {profile}")
-    for row in rows:
-        row["note"] += f"; one image on one thread: {profile}"
+    rows[0]["note"] += f"; one image on one thread: {profile}"
     return rows
 
 
