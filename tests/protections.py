@@ -69,11 +69,14 @@ def taken_away(one: dict) -> tuple[bool, str]:
                 result = {0: "STILL PASSES", 1: "fails"}.get(done.returncode, f"DOES NOT RUN\n{done.stdout}")
                 if " skipped" in done.stdout.splitlines()[-1] and not done.returncode:
                     result = "IS SKIPPED"
+                why = next((line[4:104] for line in done.stdout.splitlines() if line.startswith("E   ")), "")
             except subprocess.TimeoutExpired:
-                result = "fails"
+                result, why = "fails", "hangs"
             failed = failed and result == "fails"
-            said.append(f"{test.split('::')[1]} {result} ({time.monotonic() - began:.0f} s)")
-        return failed, f"without {one['what']} ({one['file']}): {', '.join(said)}"
+            said.append(
+                f"\n    {test.split('::')[1]} {result} ({time.monotonic() - began:.0f} s): {why.strip()}"
+            )
+        return failed, f"without {one['what']} ({one['file']}):{''.join(said)}"
 
 
 def main() -> int:

@@ -100,7 +100,7 @@ def test_real_records_with_every_fault_and_a_hub_that_changes(go, shared, tmp_pa
     """29,432 models under faults, quotas, and a model changed, added and deleted between pages: each once."""
     with gzip.open(shared / "hub/models-2022-02.jsonl.gz") as file:
         records = [json.loads(line) for line in file]
-    with fake_hub.FakeHub(records, quota=30, window=2) as hub:
+    with fake_hub.FakeHub(records, quota=8, window=4) as hub:
         hub.faults = list(FAULTS)
         names = sorted(hub.models)
 
