@@ -2,7 +2,7 @@
 
 FAULT is `signal at folder`: the process that was started first is sent the signal just before the `at`-th act
 (an opening for writing, a replacement, a removal) on a file below the folder, its own or a child's of it.
-CLOCK is `at seconds`: after so many looks at the wall clock, it jumps so far.
+CLOCK is `at seconds`: so many seconds after a process began, its wall clock jumps so far.
 """
 
 import itertools
@@ -30,11 +30,11 @@ if fault := os.environ.get("FAULT"):
     sys.addaudithook(hook)
 
 if clock := os.environ.get("CLOCK"):
-    looks, seconds = map(int, clock.split())
-    seen, true, gmtime, localtime = itertools.count(), time.time, time.gmtime, time.localtime
+    at, seconds = map(float, clock.split())
+    began, true, gmtime, localtime = time.monotonic(), time.time, time.gmtime, time.localtime
 
-    def jumped():
-        return true() + (seconds if next(seen) >= looks else 0)
+    def jumped(now=time.monotonic):
+        return true() + (seconds if now() - began >= at else 0)
 
     time.time = jumped
     time.gmtime = lambda when=None: gmtime(jumped() if when is None else when)
