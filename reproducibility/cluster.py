@@ -221,11 +221,11 @@ def nodes() -> list[dict]:
 
 def settle(args) -> None:
     """What a worker takes of a node where the flags leave it open. Raises Problem if no node has so much."""
-    cores, cards = (sum(node.get(kind, 0) for node in nodes()) for kind in ("CPU", "GPU"))
+    shares = [node.get("CPU", 0) / node["GPU"] for node in nodes() if node.get("GPU")]  # cores of each GPU
     if args.gpus_per_model is None:
-        args.gpus_per_model = 0 if args.device == "cpu" else min(1, cards)
+        args.gpus_per_model = 1 if shares and args.device != "cpu" else 0
     if args.cpus_per_model is None:
-        args.cpus_per_model = max(1, int(args.gpus_per_model * cores / cards)) if cards else 1
+        args.cpus_per_model = max(1, int(args.gpus_per_model * min(shares, default=0)))
     if ":" in args.device or (args.device == "cuda" and not args.gpus_per_model):
         raise Problem(
             f"--device {args.device} on a cluster: Ray shares out the GPUs; --gpus-per-model says how"

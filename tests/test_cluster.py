@@ -1,6 +1,7 @@
 """Does a cluster give the numbers of a local run, whatever is lost on the way? On real Ray, three nodes."""
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -156,17 +157,17 @@ def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
 FOLDERS = []
 
 
-def add_node(made) -> None:
+def add_node(made, **has):
     """One more node, with a folder of its own as on a machine of its own; its sockets need a short path."""
     FOLDERS.append(tempfile.mkdtemp(prefix="ray"))
-    made.add_node(num_cpus=1, object_store_memory=STORE, temp_dir=FOLDERS[-1])
+    return made.add_node(**{"num_cpus": 1} | has, object_store_memory=STORE, temp_dir=FOLDERS[-1])
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """A cluster of a head without cores and three nodes of one core each, all on 127.0.0.1."""
     folder = tmp_path_factory.mktemp("ray")
-    env = ENV | {"TOY_LOADS": str(folder / "loads"), "TOY_ANSWERS": str(folder / "answers")}
+    env = ENV | {f"TOY_{name.upper()}": str(folder / name) for name in ("loads", "answers", "gpus")}
     before = dict(os.environ)
     os.environ |= env | {"HF_HUB_OFFLINE": "1"}  # nodes have it from here, workers from them
     from ray.cluster_utils import Cluster
@@ -190,7 +191,9 @@ def bench(tmp_path, nodes):
         (folder / name).unlink(missing_ok=True)
     bench = Bench(tmp_path)
     bench.env = (
-        os.environ | ENV | {"TOY_LOADS": str(folder / "loads"), "TOY_ANSWERS": str(folder / "answers")}
+        os.environ
+        | ENV
+        | {f"TOY_{name.upper()}": str(folder / name) for name in ("loads", "answers", "gpus")}
     )
     lines = folder / "answers"
     bench.answers = lambda: lines.read_text().splitlines() if lines.exists() else []
@@ -402,6 +405,24 @@ def listening() -> list[tuple[str, str]]:
     found = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
     ends = [line.split()[3].rpartition(":")[::2] for line in found.splitlines()]
     return [(address.removeprefix("[::ffff:").rstrip("]"), port) for address, port in ends]
+
+
+def test_models_share_gpus_as_the_flag_says(bench, nodes):
+    """Of a node that says it has two: Ray shares them out unseen, and tells a worker which one it has."""
+    made, folder = nodes
+    models = [bench.model(f"m{number}", seconds=1) for number in range(4)]
+    node = add_node(made, num_cpus=4, num_gpus=2)
+    try:
+        for words, gpus in (([], 1), (["--gpus-per-model", "0.5"], 0.5)):
+            (folder / "gpus").unlink(missing_ok=True)
+            bench.run(*models, *bench.cluster, "--force", *words, check=True)
+            lines = [line.split() for line in (folder / "gpus").read_text().splitlines()]
+            assert len(lines) == 20 and {name for name, _ in lines} == {"0", "1"}
+            begun = sorted(float(moment) for name, moment in lines if name == "0")
+            least = min(later - sooner for sooner, later in itertools.pairwise(begun))
+            assert (least > 0.99) == (gpus == 1), (gpus, begun)  # a shard takes a second
+    finally:
+        made.remove_node(node)
 
 
 # ── Flags ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -149,6 +149,24 @@ def test_a_signal_to_the_whole_group_of_a_runner(bench):
     assert [row["metrics"] for row in bench.rows()] == 2 * [{"accuracy": 0.45}]
 
 
+def test_a_second_signal_does_not_cut_the_line_off():
+    code = """
+import os, signal, sys, ptm
+class Shaken:
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGINT)
+        return sys.__stderr__.write(text)
+    def flush(self):
+        sys.__stderr__.flush()
+def main():
+    sys.stderr = Shaken()
+    raise KeyboardInterrupt
+ptm.run(main)
+"""
+    done = run(["-c", code], PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (130, f"-c: {GOES_ON}\n")
+
+
 # ── A second run beside the first ─────────────────────────────────────────────────────────────────────────
 
 WRITERS, EACH = 4, 15

@@ -73,6 +73,8 @@ def describe(model: dict) -> dict:
 
 def predict(model: dict, data: harness.Data, protocol: Protocol, size: int) -> Iterator[harness.Batch]:
     time.sleep(model.get("seconds", 0))
+    with open(os.environ.get("TOY_GPUS", os.devnull), "a") as file:
+        file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {time.time()}\n")
     with open(os.environ.get("TOY_ANSWERS", os.devnull), "a") as file:
         file.write(f"{model['name']} {protocol.add} {' '.join(map(str, data.examples))}\n")
     if model.get("at") == "predict":
