@@ -22,7 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from operator import itemgetter
@@ -460,7 +460,8 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
     if args.partial and not mark.exists():  # this run's newest date hides changes it never asked for
         with atomic(mark) as file:
             file.write(plan["newest"])
-    write_records(args.output, lines())
+    with closing(lines()) as made:  # with its query, which would keep the journal locked
+        write_records(args.output, made)
     if not args.partial:
         mark.unlink(missing_ok=True)
     reasons = refused | ({name: "not seen by a full sweep" for name in gone} if complete else {})

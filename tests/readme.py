@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CUDA = re.compile("nvidia-|cuda-|triton$")  # what a CUDA build of torch brings; the README says so in words
 
 
 def shell(command: str, hidden: str = "") -> None:
@@ -49,11 +51,11 @@ def licences() -> dict[str, tuple[str, str]]:
     while todo:
         wanted = todo.pop()
         name, extras = wanted.name.lower().replace("_", "-"), {"", *wanted.extras}
-        if (name, *sorted(extras)) in seen:
+        if (name, *sorted(extras)) in seen or CUDA.match(name):
             continue
         seen.add((name, *sorted(extras)))
         about = importlib.metadata.metadata(name)
-        stated = about["License-Expression"] or about["License"] or ""
+        stated = about.get("License-Expression") or about.get("License") or ""
         classes = [
             c.rpartition(" :: ")[2] for c in about.get_all("Classifier", []) if c.startswith("License")
         ]

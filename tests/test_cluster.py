@@ -1,6 +1,7 @@
 """Does a cluster give the numbers of a local run, whatever is lost on the way? On real Ray, three nodes."""
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -248,7 +249,7 @@ def test_crashes_are_tried_again_elsewhere_and_cost_one_model_at_most(bench):
     loads = (Path(bench.env["TOY_LOADS"])).read_text().split()[::2]
     assert {name: loads.count(name) for name in set(loads)} == {
         "crashes": pytest.approx(cluster.TRIES, abs=2),  # its other shards were under way
-        "once": 2,
+        "once": pytest.approx(3, abs=1),  # another worker may have joined the first
         "raises": 1,
         "good": 1,
     }
@@ -355,11 +356,13 @@ def test_ten_models_on_three_nodes_are_measured_as_in_a_local_run(shared, tmp_pa
 
 def trouble(kind: str, made) -> None:
     """In the middle of a run: a worker killed, or a node lost and another one added."""
-    pid = wait_for(workers)[0]
+    wait_for(workers)
     time.sleep(1)
-    if kind == "worker":
-        os.kill(pid, signal.SIGKILL)
-    elif kind == "node":
+    while kind == "worker":
+        with contextlib.suppress(ProcessLookupError):  # it has just finished
+            os.kill(wait_for(workers)[0], signal.SIGKILL)
+            break
+    if kind == "node":
         made.remove_node(sorted(made.worker_nodes, key=id)[0], allow_graceful=False)
         add_node(made)
 

@@ -194,7 +194,7 @@ def explained(path: Path, writer: int) -> None:
 )
 def test_runs_beside_each_other_lose_nothing(tmp_path, work, code, kind):
     path = tmp_path / "out.json"
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=work, args=(path, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()

@@ -496,7 +496,13 @@ def test_an_image_that_cannot_be_read_is_said_to_be(name):
     forward = lambda batch: [{"x": [1]} for _ in batch]  # noqa: E731
     found = list(
         images.batches(
-            files.__getitem__, range(2), lambda image: {"x": np.zeros(1)}, forward, 4, {"x": "int32"}
+            files.__getitem__,
+            range(2),
+            lambda image: {"x": np.zeros(1)},
+            forward,
+            types.SimpleNamespace(type="cpu"),
+            4,
+            {"x": "int32"},
         )
     )
     unread = {place: why for batch in found for place, why in batch.unread.items()}
