@@ -36,6 +36,7 @@ import results
 import sentiment_analysis
 import toy
 from imagenet_labels import synsets
+from test_detection import reference
 
 FEW, MANY = 100, 400  # inputs that hypothesis draws, the same in every run
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -654,7 +655,11 @@ def test_an_annotation_file_of_any_kind(tmp_path, monkeypatch, data):
     except harness.Refused:
         return  # names that cannot be told apart, or no category at all
     json.dumps(scores, allow_nan=False)
-    assert all(0 <= value <= 1 for value in scores["metrics"].values())
+    order, _ = detection.map_labels(about["labels"], read.about["categories"])
+    rows = detection.detections(found_by(read), read, detection.PROTOCOLS["standard"], order)
+    ids = [image for image, *_ in read.examples]
+    wanted = reference(ids, read.about["categories"], detection.columns(read), rows)
+    assert list(scores["metrics"].values()) == [value for value in wanted if value >= 0]
 
 
 ANSWERS = {  # file -> what it may hold and no answer can be read from
@@ -1001,6 +1006,17 @@ def test_a_hostile_model_has_no_score(altered, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_panic_in_a_library_is_a_row(altered, call, tmp_path):
+    """Pieces of no length make tokenizers give up in Rust, which is no Exception in Python."""
+    altered("text", **{"tokenizer.json": {"pre_tokenizer": {"type": "FixedLength", "length": 0}}})
+    (tmp_path / "test.jsonl").write_text('{"text": "i feel happy", "label": 1}\n')
+    places = ["--data", tmp_path, "--results", tmp_path / "r.json", "--predictions", tmp_path / "p"]
+    words = [*places, "--device", "cpu", "--split", "test", "text"]
+    code, *_ = call(lambda: harness.main(sentiment_analysis.TASK), *words)
+    (row,) = strict(tmp_path / "r.json")["rows"]
+    assert (code, row["stage"]) == (1, "predict") and "chunk size must be non-zero" in row["error"]
+
+
 ODD = [
     "",
     " \n\t ",
@@ -1227,7 +1243,8 @@ def test_odd_names_are_rows(call, tmp_path, monkeypatch):
         (tmp_path / f"{split}.json").write_text(json.dumps(list(range(10))))
     places = ["--data", tmp_path, "--results", tmp_path / "r.json", "--predictions", tmp_path / "p"]
     code, _, said = call(lambda: harness.main(toy.TASK), *places, "--", *NAMES)
-    assert code == 1 and f"{len(NAMES)} failed" in said and "\x1b" not in said
+    assert code == 1 and f"{len(NAMES)} failed" in said and said.count("\n") == len(NAMES) + 1
+    assert all(line.isprintable() for line in said.split("\n"))
     assert all(row["stage"] == "resolve" and row["error"] for row in strict(tmp_path / "r.json")["rows"])
     ours = {"r.json", ".r.json.lock", "test.json", "validation.json", "p"}
     assert {path.name for path in tmp_path.iterdir()} == ours
@@ -1250,15 +1267,21 @@ FLAGS = {
         ["--endpoint", "file:///etc"],
         ["--endpoint", "http://["],
     ],
-    explain.main: [["x", "--seen", "no"], ["x", "--seen", "standard,threshold=" + "[" * 10**5]],
+    explain.main: [
+        ["text", "--seen", "no"],
+        ["text", "--seen", "standard,labels=" + "[" * 10**5],
+        ["no such model", "--seen", "no"],
+    ],
 }
 
 
 @pytest.mark.tried("a flag with a hostile value", sum(map(len, FLAGS.values())), "one line, exit code 1 or 2")
-def test_hostile_flags(call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_hostile_flags(call, altered, tmp_path):
+    altered("text")
+    own = {explain.main: ["--output", "e.json", "--data", "text", "--predictions", "p"]}
+    own[err.main] = ["--output", "out"]
     for main, lines in FLAGS.items():
         for words in lines:
-            places = {explain.main: ["--output", "e.json"], err.main: ["--output", "out"]}.get(main, [])
+            places = own.get(main, [])
             code, _, said = call(main, *words, *places)
             assert code in (1, 2) and "\x1b" not in said, words

@@ -27,7 +27,7 @@ from test_hostile import COCO, altered, coco_folder, encoded, examples, measure,
 from test_readme import SCRIPTS
 
 SOURCES = sorted([*ROOT.glob("*.py"), *(ROOT / "reproducibility").glob("*.py")])
-SECRET = "hf_" + "S3cret" * 6
+SECRET, OTHER, PASSWORD = "S3cret" * 6, "hf_" + "0ther" * 6, "Passw0rd"  # ours, someone's, a URL's
 WATCH = """
 import os, sys
 
@@ -274,7 +274,7 @@ class Echo(BaseHTTPRequestHandler):
         given = self.headers.get("authorization") or "nothing"
         self.server.heard.append(given)
         code, headers = STAGES[self.server.stage](self.path)
-        text = f"you gave me {given} at http://me:{SECRET}@evil.test/"
+        text = f"you gave me {OTHER} and {given} at http://me:{PASSWORD}@evil.test/"
         body = json.dumps({"error": text}).encode()
         self.send_response(code)
         for key, value in {"X-Error-Message": text, "Content-Length": str(len(body)), **headers}.items():
@@ -313,14 +313,16 @@ def test_the_token_is_told_to_nobody(watched, tmp_path):
             said += done.stdout + done.stderr
         assert set(hub.heard) == {f"Bearer {SECRET}"}  # they did have it
         hub.shutdown()
-    inside = url.replace("//", f"//me:{SECRET}@")
-    done = run(ROOT / "modelinfo.py", "--endpoint", inside, "--output", tmp_path / "x.json", env=env)
+    inside = url.replace("//", f"//me:{PASSWORD}@")
+    words = ["--endpoint", inside, "--ids", "a/b", "--output", tmp_path / "x.json"]
+    done = run("-c", HURRY.format(str(ROOT)), *words, env=env)
     assert done.returncode == 2 and "no name and password" in done.stderr
     said += done.stderr
     done = measured("sentiment_analysis", tmp_path, "a/inside", *data, env=env | {"HF_ENDPOINT": inside})
     said += done.stdout + done.stderr
     assert said.count("failed at resolve") == len(STAGES) + 1 and "***" in said
-    assert SECRET not in said and SECRET not in everything(tmp_path)
+    said += everything(tmp_path)
+    assert not [part for part in ("S3cret", "0ther", PASSWORD) if part in said]
 
 
 LOGGING = f"""
@@ -354,7 +356,8 @@ def test_another_host_gets_no_token(watched, zoo, tmp_path):  # noqa: F811
             name = self.path.rpartition("/")[2]
             size, sha = (zoo / "text" / name).stat().st_size, hub.sha("models", "a/text")
             there = {"Location": f"{away}{self.path}", "X-Repo-Commit": sha, "X-Linked-Size": str(size)}
-            self.answer(302, b"", there | {"X-Linked-Etag": f'"{name}"'})
+            there |= {"X-Linked-Etag": f'"{name}"', "X-HF-Warning": f"a; you gave me {SECRET}"}
+            self.answer(302, b"", there)
 
         hub.RequestHandlerClass = type("Sent", (handler,), {"do_GET": sent_on})
         env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": SECRET}
@@ -364,5 +367,6 @@ def test_another_host_gets_no_token(watched, zoo, tmp_path):  # noqa: F811
         assert given == {f"Bearer {SECRET}"}
         assert [path for path, *_ in elsewhere if "model.safetensors" in path]
         assert {token for _, token, _ in elsewhere} == {None}
+        assert "you gave me ***" in done.stderr
     shutil.rmtree(tmp_path / "hf")
     assert SECRET not in everything(tmp_path) + done.stdout + done.stderr
