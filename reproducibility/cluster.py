@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -186,6 +187,8 @@ def connected(task: Task | None, args) -> Iterator[None]:
         )
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
         code = {"working_dir": folder, "env_vars": {"PYTHONPATH": "reproducibility"}}
+        if (python := shlex.quote(sys.executable)) != sys.executable:
+            code["py_executable"] = python  # Ray gives it to a shell as it is (ray-project/ray#5288)
         try:
             ray.init(args.cluster, runtime_env=code, **quiet, **here)
         except (ConnectionError, RuntimeError, ValueError) as why:

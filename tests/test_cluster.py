@@ -403,6 +403,25 @@ def test_a_local_cluster_needs_no_setting_up_and_listens_to_this_machine_alone(b
     assert sockets and {address for address, _ in sockets} == {"127.0.0.1"}
 
 
+@pytest.mark.tried(
+    "a cluster of Pythons whose path has a space and an ü",
+    1,
+    "workers start, though Ray leaves it to a shell",
+)
+def test_a_python_in_an_odd_place_starts_workers(bench):
+    place = bench.folder / "späces ü"
+    place.symlink_to(sys.prefix)
+    env = {k: v for k, v in bench.env.items() if not k.startswith("RAY_")}
+    words = bench.command(bench.model("good"), "--cluster", "local", *bench.cluster[2:])[1:]
+    run = subprocess.Popen([place / "bin" / "python", *words], env=env, start_new_session=True)
+    try:
+        assert run.wait(timeout=120) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert bench.rows()[0]["metrics"] == {"accuracy": 0.45}
+
+
 def listening() -> list[tuple[str, str]]:
     """(address, port) of every TCP socket of this machine that listens."""
     found = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
