@@ -346,14 +346,15 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
     choices = flat(module.TASK.protocols[name], dtype)
     if choices["split"] in (None, harness.CLAIM):
         choices["split"] = split
+    words = {"dtype": harness.DTYPES, "labels": (module.BY_NAME, module.BY_INDEX), "boxes": ("float", "int")}
     for change in changes:
         choice, _, value = change.partition("=")
         if choice not in choices:
             raise harness.Problem(
                 f"{module.TASK.name} has no choice {choice!r}; there are {', '.join(choices)}"
             )
-        if choice == "dtype" and value not in harness.DTYPES:
-            raise harness.Problem(f"no dtype {value!r}; there are {', '.join(harness.DTYPES)}")
+        if choice in words and value not in words[choice]:  # else it would be taken for the first
+            raise harness.Problem(f"no {choice} {value!r}; there are {', '.join(words[choice])}")
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value, parse_constant=str)
         choices[choice] = value

@@ -270,8 +270,8 @@ def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple
 def at_once(work: Callable, items: Iterable, device, most: int = 8) -> Iterator:
     """`work(item)` for each item, in order; on a CPU up to `most` at once, its threads shared out among them.
 
-    One batch a core beats all cores on one batch, above all for small models and on a busy machine, and no
-    result depends on how many cores there are.
+    One batch a core beats all cores on one batch, above all for small models and on a busy machine. What
+    comes of a batch does not depend on how many cores there are, up to eight.
     """
     import torch
 

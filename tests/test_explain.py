@@ -284,3 +284,13 @@ def test_label_factors_and_a_change_of_type_are_told_apart_by_what_they_cost(sha
         tmp_path, model, shared / "emotion", "--seen", "standard,dtype=bfloat16", "--faithful", "standard"
     )
     assert ([cause["factor"] for cause in found["causes"]], found["forward_passes"]) == (["dtype"], 2)
+
+
+@pytest.mark.parametrize("words", ["labels=by_index", "labels=index", "dtype=half"])
+def test_a_word_that_is_no_choice_is_not_taken_for_another(words):
+    import sentiment_analysis
+
+    name = words.partition("=")[0]
+    with pytest.raises(explain.harness.Problem, match=f"no {name} .*; there are "):
+        explain.choices_of(f"standard,{words}", sentiment_analysis, "float32", "test")
+    assert explain.choices_of("standard,labels=by index", sentiment_analysis, "float32", "test")["labels"]

@@ -1269,7 +1269,7 @@ FLAGS = {
     ],
     explain.main: [
         ["text", "--seen", "no"],
-        ["text", "--seen", "standard,labels=" + "[" * 10**5],
+        ["text", "--seen", "standard,max_length=" + "[" * 10**5],
         ["no such model", "--seen", "no"],
     ],
 }
