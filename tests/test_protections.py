@@ -8,7 +8,7 @@ from conftest import ROOT
 from protections import protections, without
 
 
-def tests_with_a_row() -> set[str]:
+def with_a_row() -> set[str]:
     """`file::name` of each test that makes a row of the README's table."""
     found = set()
     for path in (ROOT / "tests").glob("test_*.py"):
@@ -21,7 +21,7 @@ def tests_with_a_row() -> set[str]:
 
 def test_each_row_of_the_table_names_a_protection_that_can_be_taken_away():
     listed = {test for one in protections() for test in one["tests"]}
-    assert tests_with_a_row() <= listed
+    assert with_a_row() <= listed
     for test in listed:
         file, name = test.split("::")
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test

@@ -332,7 +332,7 @@ import ptm
 for _ in range(2000):
     with contextlib.suppress(SystemExit):
         ptm.run(lambda: 0)
-logging.getLogger("a library").warning("%s and %s", {SECRET!r}, "another secret")
+logging.getLogger("a library").warning("%s and %s", {OTHER!r}, "another secret")
 """
 
 
