@@ -3,11 +3,15 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
+# For `protections.py`, which asks whether a test fails and not for the smallest input that makes it fail.
+found = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+hypothesis.settings.register_profile("found", phases=found)
 
 
 def pytest_collection_modifyitems(items):

@@ -247,12 +247,13 @@ def test_crashes_are_tried_again_elsewhere_and_cost_one_model_at_most(bench):
         "raises": ("load", "ValueError: two lines"),
     }
     loads = (Path(bench.env["TOY_LOADS"])).read_text().split()[::2]
-    assert {name: loads.count(name) for name in set(loads)} == {
-        "crashes": pytest.approx(cluster.TRIES, abs=2),  # its other shards were under way
-        "once": pytest.approx(3, abs=1),  # another worker may have joined the first
-        "raises": 1,
-        "good": 1,
-    }
+    loads = {name: loads.count(name) for name in set(loads)}
+    # Five shards are worth two workers at once: two shards may be tried, or the work shared, before the end.
+    assert loads.pop("crashes") in range(cluster.TRIES, 2 * cluster.TRIES + 1)
+    assert loads.pop("once") in (2, 3)
+    assert loads == {"raises": 1, "good": 1}
+    answers = [line for line in bench.answers() if line.startswith("once ")]
+    assert len(answers) == 6 and len(set(answers)) == 5  # only the shard in flight was lost
     assert bench.run(*models[1:2], models[3], "--protocol", "scored-2022").stderr.startswith("0 measured")
 
 

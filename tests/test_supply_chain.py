@@ -128,25 +128,26 @@ class Payload:
 
 
 @pytest.mark.tried(
-    "a pickle with code for weights, in three forms, in each runner", 9, "not loaded, nothing ran"
+    "a pickle with code for weights, in three forms, two ways, in each runner", 18, "not loaded, nothing ran"
 )
 @pytest.mark.parametrize("kind", ["text", "image", "boxes"])
 @pytest.mark.parametrize("form", ["zipped", "plain", "bare"])
+@pytest.mark.parametrize("dtype", ["float32", "auto"])  # for auto, transformers reads the file once more
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_no_runner_runs_the_code_in_a_pickle(altered, zoo, tmp_path, kind, form):  # noqa: F811
+def test_no_runner_runs_the_code_in_a_pickle(altered, zoo, tmp_path, kind, form, dtype):  # noqa: F811
     import torch
     from safetensors.torch import load_file
 
-    folder, ran = altered(kind, weights=None), tmp_path / "ran"
+    folder, ran = altered(kind, weights=None, config={"dtype": None}), tmp_path / "ran"
     tensors, file = load_file(zoo / kind / "model.safetensors"), folder / "pytorch_model.bin"
     torch.save(tensors, file, _use_new_zipfile_serialization=form == "zipped")
-    assert measure(kind, folder, examples(kind, tmp_path))  # plain tensors are read
+    assert measure(kind, folder, examples(kind, tmp_path), dtype)  # plain tensors are read
     if form == "bare":
         file.write_bytes(pickle.dumps(Payload(ran)))
     else:
         torch.save(tensors | {"x": Payload(ran)}, file, _use_new_zipfile_serialization=form == "zipped")
     with pytest.raises(Exception) as why:
-        measure(kind, folder, examples(kind, tmp_path))
+        measure(kind, folder, examples(kind, tmp_path), dtype)
     assert "a pickle with more in it than tensors" in harness.one_line(why.value)
     assert not ran.exists()
     pickle.loads(file.read_bytes() if form == "bare" else pickle.dumps(Payload(ran)))
