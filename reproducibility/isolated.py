@@ -34,6 +34,24 @@ NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory",
 # ── In the parent ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are heard after this, and never by a child that starts in it: its parent ends it."""
+    heard, signals = [], {signal.SIGINT, signal.SIGTERM}
+    resource_tracker.ensure_running()  # it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # for the child; we may have other threads
+    ours = signals if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in ours}
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for number in heard:
+            signal.raise_signal(number)
+
+
 class Room:
     """A process for one model, which it loads when first needed; closing it ends the process."""
 
@@ -42,16 +60,13 @@ class Room:
         self.timeout, self.stage = timeout, "start"
         self.connection, theirs = context.Pipe()
         self.child = context.Process(target=_work, args=(theirs, task, model, options))
-        signals = {
-            signal.SIGINT,
-            signal.SIGTERM,
-        }  # of a terminal or a batch system: for us, who end the child
-        resource_tracker.ensure_running()  # it would unblock them
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
-            self.child.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with _signals_kept():
+                self.child.start()
+        except BaseException:
+            if self.child.pid:
+                self.close()
+            raise
         theirs.close()
 
     def ask(self, *words) -> Iterator[tuple]:

@@ -20,9 +20,11 @@ import checkpoint
 import explain
 import fake_hub
 import harness
+import rows
 from conftest import ROOT
 from ptm import write_json
 from test_harness import CARD, Bench, failures
+from test_hostile import zoo  # noqa: F401
 
 INJECT = {"PYTHONPATH": str(ROOT / "tests" / "inject"), "HF_TOKEN": "", "NO_PROXY": "127.0.0.1"}
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
@@ -110,36 +112,43 @@ def test_a_signal_before_an_act_on_a_file(tmp_path):
 TERMINAL = 16
 
 
+def struck(words: list, number: int, delay: float, env: dict) -> tuple[int, str]:
+    """Exit code and stderr of a command that is signalled twice, seconds after its model's process began.
+
+    The whole group is, as by a terminal or a batch system. That process is gone, too.
+    """
+    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=a_user, start_new_session=True)  # fmt: skip
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(children.read_text().split()) < 2:  # multiprocessing's own, and the model's
+        assert time.monotonic() < deadline and process.poll() is None
+    child = Path("/proc") / children.read_text().split()[-1]
+    time.sleep(delay)
+    for _ in range(2):
+        os.killpg(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    while child.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process.returncode, said
+
+
 @pytest.mark.tried(
     "Ctrl-C and SIGTERM to a runner and its model's process at random instants, twice in a row",
     TERMINAL,
     "one line, exit code 130 or 143; no row lost, none wrong; the same command goes on",
 )
 def test_a_signal_to_the_whole_group_of_a_runner(bench):
-    """As a terminal or a batch system sends it; the model's process may have hardly begun."""
     models = [bench.model(name) for name in ("first", "second")]
     words = bench.command(*models, "--protocol", "scored-2022")
     rng, tried = random.Random(0), 0
     for delay in [rng.uniform(0, longest) for longest in (0.2, 1.5) for _ in range(TERMINAL // 2)]:
         number = (signal.SIGINT, signal.SIGTERM)[tried % 2]
-        process = subprocess.Popen(words, env=bench.env, stderr=subprocess.PIPE, text=True,
-                                   preexec_fn=a_user, start_new_session=True)  # fmt: skip
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        deadline = time.monotonic() + 60
-        while len(children.read_text().split()) < 2:  # multiprocessing's own, and the model's
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-        child = Path("/proc") / children.read_text().split()[-1]
-        time.sleep(delay)
-        for _ in range(2):
-            os.killpg(process.pid, number)
-        said = process.communicate(timeout=60)[1]
+        code, said = struck(words, number, delay, bench.env)
         tried += 1
-        assert process.returncode == CODES[number], said
+        assert code == CODES[number], said
         assert said.splitlines()[-1] == f"toy.py: {GOES_ON}" and "Traceback" not in said, said
-        while child.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
         rows = bench.rows() if bench.results.exists() else []
         assert not any("error" in row for row in rows)
         bench.results.unlink(missing_ok=True)
@@ -147,6 +156,46 @@ def test_a_signal_to_the_whole_group_of_a_runner(bench):
     assert tried == TERMINAL
     assert bench.run(*models, "--protocol", "scored-2022").returncode == 0
     assert [row["metrics"] for row in bench.rows()] == 2 * [{"accuracy": 0.45}]
+
+
+AT_START = [(number, delay) for delay in (0, 0.03, 0.1, 0.3, 1) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.tried(
+    "the same to explain.py and its model's process",
+    len(AT_START),
+    "one line; the same command explains as if undisturbed",
+)
+def test_a_signal_to_the_whole_group_of_explain(zoo, tmp_path):  # noqa: F811
+    lines = '{"text": "i feel happy", "label": 1}\n{"text": "and sad", "label": 0}\n'
+    (tmp_path / "test.jsonl").write_text(lines)
+    script, env = ROOT / "reproducibility" / "explain.py", os.environ | INJECT
+    places = {name: tmp_path / name for name in ("e.json", "predictions", "figures")}
+    words = [sys.executable, script, zoo / "text", "--data", tmp_path, "--device", "cpu"]
+    words += ["--faithful", "standard,split=test"]
+    for flag, path in zip(("--output", "--predictions", "--figures"), places.values(), strict=True):
+        words += [flag, path]
+
+    def told() -> dict:
+        (one,) = json.loads(places["e.json"].read_text())["explanations"]
+        for side in ("seen", "faithful"):  # times, and the hash of a file that tells them
+            del one[side]["measured_at"], one[side]["predictions"]
+        return one
+
+    def explained() -> dict:
+        assert run(words[1:]).returncode == 0
+        assert len(list(places["figures"].iterdir())) == 1
+        return told()
+
+    undisturbed = explained()
+    for path in places.values():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for number, delay in AT_START:  # each goes on with what the one before has left
+        code, said = struck(words, number, delay, env)
+        assert code == CODES[number], said
+        assert said.splitlines() == [f"explain.py: {GOES_ON}"]
+        assert not places["e.json"].exists()
+    assert explained() == undisturbed
 
 
 def test_a_second_signal_does_not_cut_the_line_off():
@@ -172,7 +221,14 @@ ptm.run(main)
 WRITERS, EACH = 4, 15
 
 
+def slowly(module) -> None:
+    """Leaves time for another writer between what is read and what is written."""
+    write = module.write_json
+    module.write_json = lambda *words: (time.sleep(0.01), write(*words))
+
+
 def add(path: Path, writer: int) -> None:
+    slowly(rows)
     task = SimpleNamespace(name="toy", text=None)
     for number in range(EACH):
         row = {"model": f"w{writer}/m{number}", "revision": "1", "split": "test", "protocol": "standard"}
@@ -180,6 +236,7 @@ def add(path: Path, writer: int) -> None:
 
 
 def explained(path: Path, writer: int) -> None:
+    slowly(harness)
     explain.one = lambda text, args, cache: {"model": text, "error": "not the matter here"}
     sys.argv = ["explain.py", *(f"w{writer}/m{n}" for n in range(EACH)), "--output", str(path)]
     sys.argv += ["--predictions", str(path.parent)]

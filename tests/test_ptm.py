@@ -436,6 +436,25 @@ TAILS = r"""
 NO_RECORDS = ('"x": tru', '"id": ""', '"id": "", "modelId": ""', '"id": 5')
 
 
+SPLIT = [
+    '{"id": "a/b",\n"sha": "x"},',
+    '{"id": "a/b"},\n{"id": "a/c",\n"sha": "x"},',
+    '{"id": "a/b", "tags": [\n]},',
+]
+
+
+@pytest.mark.tried(
+    "a record that goes over two lines", len(SPLIT), "left out, with each line's number, however it is read"
+)
+@pytest.mark.parametrize("lines", SPLIT, ids=range(len(SPLIT)))
+def test_a_record_over_two_lines_is_none(tmp_path, capsys, lines):
+    (path := tmp_path / "records.json").write_text(f'[\n{lines}\n{{"id": "a/last"}}\n]\n')
+    found = [*PTM.load(path)]
+    assert found == [PTM.from_record(r) for r in records(path)]
+    assert found[-1].id == "a/last" and len(found) == lines.count("},")
+    assert capsys.readouterr().err.count(": left out") == 4
+
+
 @pytest.mark.tried(
     "odd, wrong or missing fields in a file", len(TAILS) + len(NO_RECORDS), "read as without the shortcut"
 )
