@@ -1,4 +1,7 @@
-"""What the README shows of the scripts, made by running them (used by cog; see README, "Changing things")."""
+"""What the README shows of the scripts, made by running them (used by cog; see README, "Changing things").
+
+python tests/readme.py    # every package that requirements.txt brings here, with its version and licence
+"""
 
 import importlib
 import importlib.metadata
@@ -69,10 +72,11 @@ def licences() -> dict[str, tuple[str, str]]:
 
 
 def licence_table() -> None:
-    """Prints what requirements.txt brings, by licence."""
-    by_licence = {}
+    """Prints what requirements.txt pins, by licence. What that brings may differ tomorrow, so not here."""
+    by_licence, pinned = {}, (ROOT / "requirements.txt").read_text().lower().replace("_", "-")
     for name, (_, licence) in licences().items():
-        by_licence.setdefault(licence, []).append(name)
+        if f"\n{name}==" in f"\n{pinned}":
+            by_licence.setdefault(licence, []).append(name)
     print("| licence, as the package states it | packages |\n|---|---|")
     for licence, names in sorted(by_licence.items(), key=lambda row: (-len(row[1]), row[0])):
         print(f"| {licence} | {', '.join(names)} |")
@@ -89,3 +93,8 @@ def tried() -> None:
                 if mark.name == "tried" and test.__module__ == path.stem:
                     what, times, outcome = mark.args
                     print(f"| {what} | {times:,} | {outcome} | `{path.name}`: `{name}` |")
+
+
+if __name__ == "__main__":
+    for package, facts in licences().items():
+        print(package, *facts, sep="\t")

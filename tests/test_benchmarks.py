@@ -61,4 +61,4 @@ def test_the_readme_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     run.main()
     text = readme.read_text("utf-8")
     assert "old" not in text and text.startswith(f"a\n{run.BEGIN}\n") and text.endswith(f"\n{run.END}\nb\n")
-    assert text.count("2.0") == len(run.SCRIPTS) and "`--help` of 1 scripts" in text
+    assert text.count("| 2.0 |") == len(run.SCRIPTS) and "`--help` of 1 scripts" in text

@@ -250,8 +250,8 @@ def test_crashes_are_tried_again_elsewhere_and_cost_one_model_at_most(bench):
     loads = {name: loads.count(name) for name in set(loads)}
     # Five shards are worth two workers at once: two shards may be tried, or the work shared, before the end.
     assert loads.pop("crashes") in range(cluster.TRIES, 2 * cluster.TRIES + 1)
-    assert loads.pop("once") in (2, 3)
-    assert loads == {"raises": 1, "good": 1}
+    assert loads.pop("once") in (2, 3) and loads.pop("good") in (1, 2)
+    assert loads == {"raises": 1}
     answers = [line for line in bench.answers() if line.startswith("once ")]
     assert len(answers) == 6 and len(set(answers)) == 5  # only the shard in flight was lost
     assert bench.run(*models[1:2], models[3], "--protocol", "scored-2022").stderr.startswith("0 measured")

@@ -162,7 +162,7 @@ AT_START = [(number, delay) for delay in (0, 0.03, 0.1, 0.3, 1) for number in (s
 
 
 @pytest.mark.tried(
-    "the same to explain.py and its model's process",
+    "Ctrl-C and SIGTERM to explain.py and its model's process, from its first moment on",
     len(AT_START),
     "one line; the same command explains as if undisturbed",
 )
