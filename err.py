@@ -36,6 +36,8 @@ CONFIGS = {  # of the data sets on the Hub, and what cards write for "the usual 
     "coco": {"default", "2017", "coco", "plain_text"},
 }
 PART = "measured on a part of the data set only"
+MORE = "measured on more examples than the split has"
+STUDY = "study-2022"  # the `source` of the study's rows
 SHARES = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
 VERDICTS = {  # in the order in which the figure stacks them, in Okabe and Ito's colour-blind safe palette
     "reproduced": "#009E73",
@@ -148,12 +150,44 @@ def under_specified(claim: dict, row: dict) -> str | None:
     return None
 
 
+def is_whole(row: dict) -> bool:
+    """Whether a row is about each example of its split once; so are the study's, which do not say."""
+    examples = row.get("examples") or {}
+    return examples.get("evaluated") in (None, examples.get("expected"))
+
+
+def current(rows: list[dict]) -> list[dict]:
+    """The rows that count: of several on one split of a model the newest, save that one on all examples comes
+    before one on a part, and one in float32 before one in another type. Rows with an error all stay.
+    """
+
+    def rank(row: dict) -> tuple:
+        settings = row.get("settings") or {}
+        return is_whole(row), settings.get("dtype") == "float32", str(row.get("measured_at") or "")
+
+    best = {}
+    for row in sorted(rows, key=rank):
+        best[tuple(row.get(key) for key in ("task", "source", "protocol", "model", "split"))] = row
+    chosen = set(map(id, best.values()))
+    return [row for row in rows if row.get("error") or id(row) in chosen]
+
+
+def claims_of(row: dict, known: dict) -> list[dict]:
+    """What a row is compared with: the claims of its model's card at the revision measured.
+
+    Where that has none: what `known` holds for (model, revision), and then for the model at an unknown one.
+    """
+    if row.get("claims") or ("claims" in row and row["source"] == STUDY):
+        return row["claims"]
+    return known.get((row["model"], row.get("revision"))) or known.get(row["model"], [])
+
+
 def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
     """Every claim on the row's data set with its verdict, and why none of them counts in the headline."""
     found = []
     failed = row.get("error") and (f"failed ({row['stage']})" if row.get("stage") else row["error"])
     examples = row.get("examples") or {}
-    part = examples.get("evaluated") and examples["evaluated"] < examples["expected"] and PART
+    part = None if is_whole(row) else PART if examples["evaluated"] < examples["expected"] else MORE
     here = [claim for claim in claims if claim["dataset"] in (row["dataset"], *VOCABULARY["loaders"])]
     for claim in here:
         one = {
@@ -163,6 +197,7 @@ def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
             "claimed": claim["fraction"],
             "claimed_as": claim["value"],
             "claimed_split": claim["split"],
+            "claim_from": claim.get("from", "card"),
             "headline": False,
         }
         if failed:
@@ -197,9 +232,9 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
     `unnamed` holds differences published without their models; each stands for one measured model, so as
     many of the rows without a claim are taken as counted.
     """
-    left_out, models, counted = {}, [], {}
-    for row in rows:
-        found, reason = comparisons(row, row["claims"] if "claims" in row else claims.get(row["model"], []))
+    left_out, models, counted, every = {}, [], {}, len(rows)
+    for row in (rows := current(rows)):
+        found, reason = comparisons(row, claims_of(row, claims))
         models += found
         left_out[row["model"]] = reason
         for one in found:  # one comparison a model counts: if there is a choice, on the claim's own split
@@ -230,6 +265,7 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
         "interval": wilson(k, n),
         "verdicts": dict(Counter(one["verdict"] for one in [*headline, *others.values()])),
         "left_out": {reason: count for reason, count in sorted(left_out.items()) if count > 0},
+        "older": every - len(rows),
         "models": sorted(
             models,
             key=lambda one: (
@@ -266,24 +302,37 @@ def compare(results: dict, claims: dict, published: dict, threshold: Decimal) ->
             )
             if rows or unnamed:
                 series["tasks"][task] = summary(task, rows, unnamed, claims, threshold)
-                if source == "study-2022":
+                if source == STUDY:
                     series["tasks"][task]["published"] = published["off_by_more_than_1_percent"].get(task)
         found.append(series)
-    standard = {
-        (one["model"], one["metric"]): one["verdict"]
-        for series in found
-        if series["protocol"] == "standard"
-        for task in series["tasks"].values()
-        for one in task["models"]
-    }
-    for (
-        series
-    ) in found:  # what a claim is worth is decided under `standard`, not by the study's way to measure
+    standard = {}
+    for series in found:
+        for task in series["tasks"].values() if series["protocol"] == "standard" else ():
+            for one in task["models"]:
+                standard.setdefault((one["model"], one["metric"]), []).append(one)
+    for series in found:
         for task in series["tasks"].values() if series["protocol"] != "standard" else ():
             for one in task["models"]:
+                others = [
+                    other for other in standard.get((one["model"], one["metric"]), ()) if same(one, other)
+                ]
+                best = min(others, key=lambda other: ranked(one, other), default={})
                 unknown = f"not known: measured under {series['protocol']} only"
-                one["verdict_under_standard"] = standard.get((one["model"], one["metric"]), unknown)
+                one["verdict_under_standard"] = best.get("verdict", unknown)
     return found
+
+
+def same(one: dict, other: dict) -> bool:
+    """Whether two comparisons are of one claim; the study's claims are rounded to a tenth of a point."""
+    if None in (one.get("claimed"), other.get("claimed")):
+        return one.get("claimed_as") == other.get("claimed_as")
+    return abs(points(one["claimed"], other["claimed"])) <= Decimal("0.05")
+
+
+def ranked(one: dict, other: dict) -> tuple:
+    """What a claim is worth is decided on its own split under `standard`, not as the study measured."""
+    split = other.get("claimed_split")
+    return one.get("claimed_split") != split, other.get("measured_split") != split, not other["headline"]
 
 
 def table(found: list[dict]) -> str:
@@ -301,7 +350,7 @@ def table(found: list[dict]) -> str:
         "claimed_split",
     ]
     columns += ["measured", "measured_split", "discrepancy", "off", "headline", "verdict", "rule", "why"]
-    columns += ["verdict_under_standard"]
+    columns += ["verdict_under_standard", "claim_from"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for series in found:
@@ -326,7 +375,7 @@ def cross_check(rows: list[dict], laboratory: list[dict]) -> list[dict]:
     for row in rows:
         measured = (row.get("metrics") or {}).get("accuracy")
         theirs = named.get(re.sub(r"[^a-z0-9.]", "", row["model"].rpartition("/")[2].casefold()))
-        if row["dataset"] != "imagenet-1k" or measured is None or not theirs:
+        if row["dataset"] != "imagenet-1k" or measured is None or not theirs or not is_whole(row):
             continue
         low, high = min(float(one["top1"]) for one in theirs), max(float(one["top1"]) for one in theirs)
         found.append(
@@ -552,6 +601,7 @@ class Row(TypedDict):
     stage: NotRequired[str | None]
     measured_at: NotRequired[Word | None]
     examples: NotRequired[Examples | None]
+    settings: NotRequired[dict | None]
 
 
 class Failed(Row):
@@ -580,8 +630,13 @@ class Cause(TypedDict):
     points: Points
 
 
+class Side(TypedDict):
+    examples: NotRequired[Examples | None]
+
+
 class Explained(TypedDict):
     task: Word
+    seen: NotRequired[Side]
     causes: list[Cause]
     unexplained_points: Points | None
 
@@ -661,6 +716,7 @@ def main() -> int:
     args = parser.parse_args()
     remedy = "Write it with: python reproducibility/results.py"
     results = checked(read_json(args.results, dict, remedy), args.results)
+    every = results["rows"]
     for part in ("rows", "discrepancies"):
         results[part] = [
             row
@@ -673,11 +729,14 @@ def main() -> int:
             f"{shown(args.results)} has no row of that --source and --protocol; results.py lists them"
         )
     measured = {row["model"] for row in results["rows"]}
-    claims = {
-        model.id: [asdict(claim) for claim in model.claims]
-        for model in PTM.load(args.modelinfo)
-        if model.id in measured
-    }
+    claims = {}
+    for model in PTM.load(args.modelinfo):
+        if model.id in measured:
+            made = [asdict(claim) | {"from": args.modelinfo.name} for claim in model.claims]
+            claims[(model.id, model.sha) if model.sha else model.id] = made
+    for row in every:
+        if row["source"] == STUDY and row.get("claims") and not claims.get(row["model"]):
+            claims[row["model"]] = [claim | {"from": STUDY} for claim in row["claims"]]
     published = read_json(ROOT / "assets" / "data" / "published.json", dict)
     found = compare(results, claims, published, args.threshold)
     explained = []
@@ -689,6 +748,10 @@ def main() -> int:
         valid(explained, list[dict], shown(args.explanations), "write it again with explain.py")
         explained = [one for one in explained if "error" not in one]
         valid(explained, list[Explained], shown(args.explanations), "write it again with explain.py")
+        whole = [one for one in explained if is_whole(one.get("seen", {}))]
+        if len(whole) < len(explained):
+            print(f"{len(explained) - len(whole)} explanations left out: {PART}")
+        explained = whole
     data = {"threshold_points": float(args.threshold), "series": found, "published": published}
     if args.reference:
         data["reference"] = cross_check(results["rows"], laboratory(args.reference))
@@ -710,6 +773,8 @@ def main() -> int:
             print(f"  {task:<22}{share:>8} off  95 % interval {low:6.1%} to {high:6.1%}{paper}")
             for reason, count in one["left_out"].items():
                 print(f"  {'':<22}{count:>8} left out: {reason}")
+            if one["older"]:
+                print(f"  {'':<22}{one['older']:>8} measurements are not counted: a newer or fuller one is")
     for one in data.get("reference", ()):
         low, high = one["theirs_percent"]
         word = "agrees" if one["agrees"] else "DIFFERS"

@@ -43,19 +43,24 @@ def _index(words: dict[str, list[str]]) -> dict[str, str]:
 
 
 _METRIC, _DATASET = _index(VOCABULARY["metrics"]), _index(VOCABULARY["datasets"])
+_AT_ONE_IOU = {(over, at) for over in ("AP", "mAP") for at in ("AP50", "AP75")}
+_TOP = re.compile(r"(?:top\W?|@ ?)([1-9]\d*)(?![\d.])")
 
 
 @functools.lru_cache(4096)  # the same few words in most cards
 def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
     """The vocabulary's word for a metric of type `stated` that the card calls `name`.
 
-    The name may refine the type (`accuracy` called "Top-5 Accuracy", `f1` called "F1 Macro"), as may
-    `average`, the argument of an F1. A metric outside the vocabulary keeps its own name in lower case.
+    The name may refine the type (`accuracy` called "Top-5 Accuracy", `mAP` called "mAP@0.5", `f1` called
+    "F1 Macro"), as may `average`, the argument of an F1. A metric outside the vocabulary keeps its own name
+    in lower case.
     """
     found = _METRIC.get(_key(stated or "")) or _METRIC.get(_key(name or ""))
     called = _METRIC.get(_key(name or ""))
-    if called and found and called.startswith(found + "-"):
+    if called and found and (called.startswith(found + "-") or (found, called) in _AT_ONE_IOU):
         found = called
+    if found == "accuracy" and not called and (top := _TOP.search((name or "").casefold())):
+        found = {"1": "accuracy"}.get(top[1], f"accuracy-top{top[1]}")
     words = f"{stated or ''} {name or ''} {average or ''}".casefold()
     if (base := re.search(r"f1|f.?score|precision|recall", words)) and (
         how := re.search(r"macro|micro|weighted", words)
@@ -75,7 +80,9 @@ def dataset_name(stated: str | None, name: str | None = None) -> str | None:
 @functools.lru_cache(4096)
 def is_bounded(metric: str | None) -> bool:
     """True for a metric that cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
-    known = metric in VOCABULARY["metrics"] or re.match(r"(f1|precision|recall)-|pass@\d", metric or "")
+    known = metric in VOCABULARY["metrics"] or re.match(
+        r"(f1|precision|recall)-|pass@\d|accuracy-top\d", metric or ""
+    )
     return bool(known) and metric not in VOCABULARY["unbounded"] and metric not in VOCABULARY["error_rates"]
 
 
@@ -223,7 +230,7 @@ def _about(result: dict) -> dict:
         "dataset": dataset_name(kind, name),
         "dataset_stated": kind or name,
         "config": _str(data.get("config"), arguments, more.get("config")),
-        "split": split and VOCABULARY["splits"].get(split.casefold(), split),
+        "split": split and VOCABULARY["splits"].get(split.casefold(), split.casefold()),
         "revision": _str(data.get("revision")),
         "source": "model-index",
     }
@@ -736,7 +743,7 @@ def main() -> int:
         description="Counts the claims in a file of Hub records.", formatter_class=Help
     )
     parser.add_argument(
-        "file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="default: modelinfo.json"
+        "file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records"
     )
     args = parser.parse_args()
     counts, reasons, units = collections.Counter(), collections.Counter(), collections.Counter()

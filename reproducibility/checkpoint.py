@@ -121,6 +121,8 @@ def resolve(text: str) -> Model:
     from huggingface_hub import HfApi
 
     info = patient(HfApi().model_info, name, revision=revision, timeout=60, files_metadata=True)
+    if not re.fullmatch(r"[\w-]+", info.sha or "", re.ASCII):  # it becomes part of a file's name
+        raise Refused("the Hub names no commit of it")
     found = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     files = wanted(list(found))
     return Model(name, info.sha, files, None, tuple(found[n] for n in files))

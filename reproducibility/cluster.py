@@ -11,9 +11,11 @@ import contextlib
 import functools
 import importlib
 import inspect
+import math
 import os
 import shlex
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -37,7 +39,7 @@ GB = 1 << 30
 def cluster_flags(parser: argparse.ArgumentParser) -> None:
     def share(text: str) -> float:
         number = float(text)
-        if not (0 < number < 1 or number == int(number) >= 0):
+        if not (0 < number < 1 or (math.isfinite(number) and number == int(number) >= 0)):
             raise argparse.ArgumentTypeError(f"must be a whole number or a fraction below 1, not {text!r}")
         return number
 
@@ -189,10 +191,13 @@ def connected(task: Task | None, args) -> Iterator[None]:
         code = {"working_dir": folder, "env_vars": {"PYTHONPATH": "reproducibility"}}
         if (python := shlex.quote(sys.executable)) != sys.executable:
             code["py_executable"] = python  # Ray gives it to a shell as it is (ray-project/ray#5288)
+        before = signal.getsignal(signal.SIGTERM)  # Ray would end the script with a code of its own
         try:
             ray.init(args.cluster, runtime_env=code, **quiet, **here)
         except (ConnectionError, RuntimeError, ValueError) as why:
             raise Problem(f"--cluster {args.cluster}: {one_line(why)}") from why
+        finally:
+            signal.signal(signal.SIGTERM, before)
         try:
             settle(args)
             yield
@@ -264,7 +269,10 @@ def opened(task: Task, args, jobs: Iterable[Job]) -> Iterator[Work | None]:
         late = job is None
         job, locks = job or waiting.popleft(), contextlib.ExitStack()
         if all(locks.enter_context(locked(part.file, wait=False)) for part in job.passes):
-            yield Work(job, unfinished(task, args, job), needs(args, job.model.weights), locks=locks)
+            work = Work(job, unfinished(task, args, job), needs(args, job.model.weights), locks=locks)
+            if all(part.file.exists() for part in job.passes):
+                locks.close()  # there is nothing to write; of thousands of models these are too many to hold
+            yield work
             continue
         locks.close()
         waiting.append(job)

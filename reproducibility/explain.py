@@ -357,6 +357,8 @@ def choices_of(text: str, module, dtype: str, split: str) -> dict:
             raise harness.Problem(f"no {choice} {value!r}; there are {', '.join(words[choice])}")
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value, parse_constant=str)
+        if isinstance(choices[choice], bool) and not isinstance(value, bool):
+            raise harness.Problem(f"no {choice} {value!r}; there are true and false")
         choices[choice] = value
     return choices
 
@@ -407,6 +409,19 @@ def kept(path: Path) -> dict[str, dict]:
         raise harness.Problem(f"{harness.shown(path)} holds no explanations; move it away") from why
 
 
+def better(old: dict, new: dict) -> bool:
+    """Whether an explanation is not to give way to a newer one, which failed or is of a part of the data."""
+
+    def worth(one: dict) -> int:
+        try:
+            examples = one["seen"]["examples"]
+            return 2 if examples["evaluated"] == examples["expected"] else 1
+        except (KeyError, TypeError):  # it failed, or is of another hand
+            return 0
+
+    return worth(old) > worth(new)
+
+
 def show(found: dict) -> None:
     if "error" in found:
         print(f"{found['model']}  failed: {found['error']}", file=sys.stderr)
@@ -455,7 +470,12 @@ def main() -> int:
         for text in args.models:
             found = one(text, args, cache)
             with harness.locked(args.output):
-                every = kept(args.output) | {found["model"]: found}
+                every = kept(args.output)
+                if better(every.get(found["model"], {}), found):
+                    place = harness.shown(args.output)
+                    print(f"{found['model']}: {place} keeps the explanation that it has", file=sys.stderr)
+                else:
+                    every[found["model"]] = found
                 harness.write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
             show(found)
             failed += "error" in found

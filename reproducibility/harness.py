@@ -8,6 +8,7 @@ outputs to `predictions/<FOLDER>/*.parquet` (not in git). Run again, it does onl
 """
 
 import argparse
+import contextlib
 import functools
 import re
 import sys
@@ -93,7 +94,11 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="load no model: score what lies in --predictions again",
     )
-    add("--plan", action="store_true", help="print what there is to do and how long it may take; do nothing")
+    add(
+        "--plan",
+        action="store_true",
+        help="print what there is to do and how long it may take; measure nothing",
+    )
     add("--results", type=Path, default=HERE / "results" / task.folder / f"{task.name}.json", metavar="FILE",
         help="rows")  # fmt: skip
     add("--modelinfo", type=Path, default=ROOT / "modelinfo.json", metavar="FILE", help="file of Hub records")
@@ -139,7 +144,10 @@ def prepare(task: Task, args, text: str, known: PTM | None, load: Callable, code
     model, stage = Model(*named(text), (), None), "resolve"
     try:
         model = resolve(text)
-        claims = [c for c in (known or card(model)).claims if c.dataset == task.dataset]
+        read = known if known and known.sha == model.revision else card(model)
+        claims = [c for c in read.claims if c.dataset == task.dataset]
+        if known and not claims:  # its card says no more what the record says, or not in its README
+            claims = [c for c in known.claims if c.dataset == task.dataset]
         stage = "data"
         passes = plan(task, args, model, claims, load, code)
     except Exception as why:
@@ -164,8 +172,8 @@ def check(task: Task, args, load: Callable) -> None:
     """Raises Problem for a device, data or a split that are not there, before any model is loaded."""
     if args.data and not args.data.is_dir():
         raise Problem(f"--data: there is no folder {args.data}. It must hold: {task.data_help}")
-    if args.cluster and args.data:
-        args.data = args.data.resolve()  # workers have other working directories
+    if args.cluster:
+        args.data = args.data and args.data.resolve()  # workers have other working directories
     elif args.device not in ("auto", "cpu"):
         import torch
 
@@ -210,12 +218,16 @@ def measure_all(task: Task, args, jobs: Iterable[Job], code: dict) -> Iterator[I
         return
     waiting = deque()
     with ThreadPoolExecutor(2) as pool:
-        with connected(task, args):
-            for job in spread(task, args, jobs):
-                waiting.append(pool.submit(list, measure(task, args, job, code)))
-                while waiting and (waiting[0].done() or len(waiting) > 8):
-                    yield waiting.popleft().result()
-        yield from (scored.result() for scored in waiting)  # while the cluster's processes end
+        try:
+            with connected(task, args):
+                for job in spread(task, args, jobs):
+                    waiting.append(pool.submit(list, measure(task, args, job, code)))
+                    while waiting and (waiting[0].done() or len(waiting) > 8):
+                        yield waiting.popleft().result()
+            yield from (scored.result() for scored in waiting)  # while the cluster's processes end
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # what has begun is waited for, no more
+            raise
 
 
 def main(task: Task) -> int:
@@ -237,15 +249,14 @@ def main(task: Task) -> int:
         print(*estimate(task, jobs, read_rows(args.results, task)), sep="\n")
         return 0
     counts = {"measured": 0, "failed": 0, "measured before": 0}
-    for rows in tqdm(
-        measure_all(task, args, jobs, code), desc=task.name, total=count, unit=" models", disable=None
-    ):
-        failed = made = 0
-        for row in rows:
-            add_row(args.results, task, row)
-            show(row)
-            made, failed = made + 1, failed + ("error" in row)
-        counts["failed" if failed else "measured" if made else "measured before"] += 1
+    with contextlib.closing(measure_all(task, args, jobs, code)) as measured:
+        for rows in tqdm(measured, desc=task.name, total=count, unit=" models", disable=None):
+            failed = made = 0
+            for row in rows:
+                add_row(args.results, task, row)
+                show(row)
+                made, failed = made + 1, failed + ("error" in row)
+            counts["failed" if failed else "measured" if made else "measured before"] += 1
     said = ", ".join(f"{n} {what}" for what, n in counts.items())
     print(f"{said}; rows in {shown(args.results)}", file=sys.stderr)
     return 1 if counts["failed"] else 0

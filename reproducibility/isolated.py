@@ -24,7 +24,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from checkpoint import Model, Refused, best_device, download, one_line
-from ptm import DiscreetRecord, Problem, locked
+from ptm import QUIET, DiscreetRecord, Problem, locked
 from shards import as_table, cut, discard, gather, predictions, save, unanswered
 from task import Data, Failure, Pass, Task, versions
 
@@ -158,6 +158,8 @@ def _work(connection, task: Task, model: Model, options: dict) -> None:
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    for name, value in QUIET.items():  # on a cluster, its parent is no script of ours
+        os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
     logging.setLogRecordFactory(DiscreetRecord)

@@ -128,6 +128,8 @@ def saved(task: Task, args, load: Callable) -> Iterator[Job]:
             msgspec.convert(made, Record)
             if made["split"] not in task.splits:
                 raise ValueError(f"no split {made['split']!r}")
+            if "hash" not in made["code"]:
+                raise ValueError("it does not say by which code")
         except ValueError as why:
             raise Problem(f"{shown(path)} holds no saved predictions ({why!r}); move it away") from why
         names = {(made["model"], None), (made["model"], made["revision"])}
@@ -140,7 +142,7 @@ def saved(task: Task, args, load: Callable) -> Iterator[Job]:
             name: task.protocols[name]
             for name in args.protocol or task.protocols
             if task.protocols[name].split in (None, CLAIM, made["split"])
-            and all(getattr(task.protocols[name], f) == v for f, v in made["inputs"].items())
+            and all(getattr(task.protocols[name], f, ...) == v for f, v in made["inputs"].items())
         }
         because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
         because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import asdict
 
 import harness
+from err import STUDY, current
 from harness import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
 
 RESULTS = ROOT / "reproducibility" / "results"
@@ -26,8 +27,6 @@ HUB_IDS = {
     "imagenet-1k": "ILSVRC/imagenet-1k",
     "coco": "detection-datasets/coco",
 }
-STUDY = "study-2022"  # the `source` of the study's rows
-
 # What the study did for each data set; its files name neither split nor protocol.
 TASKS = {
     "COCO": {"task": "object-detection", "dataset": "coco", "split": "validation", "expected": 5000},
@@ -55,6 +54,7 @@ class Row(TypedDict):
     metrics: NotRequired[dict[str, float] | None]
     intervals: NotRequired[dict[str, tuple[float, float] | None] | None]
     examples: NotRequired[dict | None]
+    settings: NotRequired[dict | None]
     error: NotRequired[str | None]
 
 
@@ -156,7 +156,7 @@ def gather(folder: Path) -> dict:
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as why:
             reason = f"no {why}" if isinstance(why, KeyError) else why
             raise Problem(f"{shown(path)} does not hold results: {reason}; mend or remove it") from why
-    seen = {row["model"] for row in rows}
+    seen = {row["model"] for row in rows if row["source"] == STUDY}
     for model, (name, citation) in candidates.items():
         if model not in seen:
             rows.append(
@@ -196,13 +196,9 @@ def eval_results(rows: list[dict], source_url: str) -> dict[str, list[dict]]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     found = {}
-    for row in rows:
-        examples = row["examples"] if "error" not in row else {"evaluated": None}
-        if (
-            row["protocol"] != "standard"
-            or not examples["evaluated"]
-            or examples["evaluated"] < examples["expected"]
-        ):
+    for row in current([row for row in rows if row["protocol"] == "standard" and "error" not in row]):
+        examples = row["examples"]
+        if not examples["evaluated"] or examples["evaluated"] != examples["expected"]:
             continue
         for metric, value in row["metrics"].items():
             low, high = row["intervals"].get(metric) or (None, None)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -19,8 +20,9 @@ import pytest
 import cluster
 import harness
 import shards
+from checkpoint import Model
 from conftest import ROOT
-from task import Data, Failure, Pass
+from task import Data, Failure, Job, Pass
 from test_harness import Bench, failures
 
 # Ray's word for "loopback only": it would bind to the machine's address, and connect to no other.
@@ -275,6 +277,32 @@ def test_a_killed_driver_goes_on_with_the_shards_that_are_left(bench):
     assert len(bench.answers()) - answered <= 5 - len(kept)
     (row,) = bench.rows()
     assert row["metrics"]["accuracy"] == 0.45 and row["examples"]["evaluated"] == 10
+
+
+@pytest.mark.tried(
+    "Ctrl-C and SIGTERM to a cluster's driver", 2, "one line, exit code 130 or 143, and its workers go"
+)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_driver_that_is_interrupted_says_so(bench, number, code):
+    command = bench.command(bench.model("slow", seconds=1.5), *bench.cluster)
+    unheard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job may ignore Ctrl-C
+    run = subprocess.Popen(command, env=bench.env, stderr=subprocess.PIPE, text=True, preexec_fn=unheard)
+    wait_for(workers)
+    run.send_signal(number)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == code and "Traceback" not in said, said
+    assert said.splitlines()[-1] == "toy.py: interrupted; run the same command again to go on"
+    wait_for(lambda: not workers())
+
+
+def test_what_is_answered_already_holds_no_lock(tmp_path):
+    _, part = passes(tmp_path, 2, 2)
+    part.file.write_bytes(b"")
+    args = argparse.Namespace(force=False, gpus_per_model=0, cpus_per_model=1)
+    job = Job(Model("m", "r", (), None), [part])
+    assert not next(cluster.opened(None, args, [job])).shards
+    with harness.locked(part.file, wait=False) as mine:
+        assert mine
 
 
 @pytest.mark.tried(

@@ -1,6 +1,7 @@
 """The headline: computed from the files, exact to the digit, and nobody left out in silence."""
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def test_a_text_that_a_runner_wrote_beside_its_rows_is_not_counted_twice(tmp_pat
     assert results.gather(tmp_path)["rows"] == []
 
 
+def test_the_studys_list_stays_as_it_is_whatever_is_measured(tmp_path):
+    (tmp_path / "EMOTION").mkdir()
+    listed = {"source": "s", "candidates": ["a/b", "a/c"]}
+    row = {"model": "a/b", "task": "sentiment-analysis", "source": "measured", "protocol": "standard"}
+    for name, content in (("list", listed), ("rows", {"rows": [row | {"split": "test"}]})):
+        (tmp_path / "EMOTION" / f"{name}.json").write_text(json.dumps(content))
+    found = results.gather(tmp_path)["rows"]
+    study = [one["model"] for one in found if one["source"] == "study-2022"]
+    assert (study, len(found)) == (["a/b", "a/c"], 3)
+
+
 def test_the_table_has_one_line_a_metric_and_one_a_failure():
     rows = [
         a_row("a", {"AP": 0.1, "AP50": 0.2}, intervals={"AP": [0.05, 0.15]}),
@@ -201,6 +213,48 @@ def test_a_model_counts_once_on_the_split_that_it_claims():
     assert len(found["models"]) == 4
 
 
+def test_of_several_rows_on_one_split_the_newest_whole_one_in_float32_counts():
+    def at(day: int, value: float, dtype="float32", evaluated=5000) -> dict:
+        examples = {"expected": 5000, "evaluated": evaluated}
+        settings = {"dtype": dtype}
+        return a_row("m", {"AP": value}, measured_at=f"2026-01-0{day}", settings=settings, examples=examples)
+
+    rows = [at(1, 0.3), at(2, 0.4), at(3, 0.1, "float16"), at(4, 0.2, evaluated=40)]
+    for ordered in itertools.permutations(rows):
+        found = summary(list(ordered), {"m": [a_claim(0.4)]})
+        assert (found["k"], found["n"], found["older"]) == (0, 1, 3)
+
+
+def test_more_examples_than_the_split_has_are_not_the_split():
+    row = a_row("m", {"AP": 0.3}, examples={"expected": 5000, "evaluated": 118287})
+    assert summary([row], {"m": [a_claim(0.3)]})["left_out"] == {err.MORE: 1}
+
+
+def test_without_claims_on_its_card_a_model_is_compared_with_those_that_are_known():
+    row = a_row("m", {"AP": 0.3}, claims=[], revision="new")
+    claim = [a_claim(0.3)]
+    for known, n in (({"m": claim}, 1), ({("m", "new"): claim}, 1), ({("m", "old"): claim}, 0)):
+        assert summary([row], known)["n"] == n
+    assert summary([row | {"claims": [a_claim(0.1)]}], {"m": claim})["k"] == 1  # the card comes first
+    assert summary([row | {"source": "study-2022"}], {"m": claim})["n"] == 0  # the study compared nothing
+
+
+def test_the_studys_claims_stand_where_neither_card_nor_record_has_any(tmp_path):
+    study = a_row("m", {"AP": 0.2}, source="study-2022", protocol="scored-2022")
+    rows = [study | {"claims": [a_claim(0.3)]}, a_row("m", {"AP": 0.3}, claims=[], revision="new")]
+    (tmp_path / "results.json").write_text(json.dumps({"rows": rows, "discrepancies": []}))
+    (tmp_path / "modelinfo.json").write_text(json.dumps([{"id": "m", "sha": "old"}]))
+    words = ["--results", tmp_path / "results.json", "--modelinfo", tmp_path / "modelinfo.json"]
+    assert script(ROOT / "err.py", *words, "--output", tmp_path).returncode == 0
+    found = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())["series"]
+    ones = {one["source"]: one["tasks"]["object-detection"]["models"][0] for one in found}
+    assert {name: (one["claim_from"], one["off"]) for name, one in ones.items()} == {
+        "new": ("study-2022", False),
+        "study-2022": ("card", True),
+    }
+    assert ones["study-2022"]["verdict_under_standard"] == ones["new"]["verdict"]
+
+
 def test_differences_without_names_stand_for_measured_models_without_claims():
     rows = [a_row(name, {"AP": 0.3}) for name in "abc"]
     found = summary(rows, {}, {"metric": "AP", "values": [0.010000000000000009, 0.02], "note": "why"})
@@ -228,6 +282,25 @@ EMOTION = {
     "dataset": "emotion",
     "examples": {"expected": 2000, "evaluated": 2000},
 }
+
+
+def test_what_a_claim_is_worth_is_what_the_same_claim_is_on_its_own_split():
+    claims = [a_claim(value, "accuracy", "emotion", split="test") for value in (0.9265, 0.5)]
+    claims.append(a_claim(0.9, "accuracy", "emotion", split="validation"))
+
+    def measured(split: str, value: float, protocol="standard") -> dict:
+        return {**a_row("m", {"accuracy": value}, protocol=protocol), **EMOTION, "split": split}
+
+    rows = [measured("test", 0.9265), measured("validation", 0.938), measured("test", 0.9, "scored-2022")]
+    for ordered in itertools.permutations(rows):
+        found = err.compare({"rows": list(ordered), "discrepancies": []}, {"m": claims}, {}, Decimal(1))
+        under = {
+            one["claimed"]: one["verdict_under_standard"]
+            for series in found
+            if series["protocol"] == "scored-2022"
+            for one in series["tasks"]["sentiment-analysis"]["models"]
+        }
+        assert under == {0.9265: "reproduced", 0.5: "understated", 0.9: "understated"}
 
 
 def verdict(value, measured, claimed_split, metric="accuracy", interval=None, **more):
@@ -360,6 +433,14 @@ def test_another_laboratorys_values_show_a_fault_of_the_measurement(shared, tmp_
         [81.98, 81.98],
         ["deit_base_patch16_224.fb_in1k at 224"],
     )
+
+
+def test_a_part_of_the_data_is_not_compared_with_another_laboratory():
+    row = {"model": "x/deit", "source": "new", "protocol": "standard", "split": "validation"}
+    row |= {"dataset": "imagenet-1k", "metrics": {"accuracy": 0.8}}
+    timm = [{"model": "deit", "img_size": "224", "top1": "80"}]
+    examples = [{"expected": 50000, "evaluated": n} for n in (50000, 200, None)]
+    assert [len(err.cross_check([row | {"examples": one}], timm)) for one in examples] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("content", [None, "a,b\n1,2\n", "model,img_size,top1\nx,224,high\n", "\x00"])

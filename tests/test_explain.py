@@ -286,6 +286,24 @@ def test_label_factors_and_a_change_of_type_are_told_apart_by_what_they_cost(sha
     assert ([cause["factor"] for cause in found["causes"]], found["forward_passes"]) == (["dtype"], 2)
 
 
+def test_a_failed_or_limited_explanation_does_not_take_a_whole_ones_place():
+    whole, part = ({"seen": {"examples": {"expected": 9, "evaluated": n}}} for n in (9, 5))
+    ordered = [{}, {"error": "x"}, part, whole]
+    places = [0, 0, 1, 2]
+    for old, i in zip(ordered, places, strict=True):
+        assert [explain.better(old, new) for new in ordered] == [i > j for j in places]
+
+
+@pytest.mark.parametrize("value", ["False", "no", "0", "null"])
+def test_a_switch_is_true_or_false(value):
+    import detection
+
+    with pytest.raises(explain.harness.Problem, match=r"no exif .*; there are true and false"):
+        explain.choices_of(f"scored-2022,exif={value}", detection, "float32", "validation")
+    chosen = explain.choices_of("scored-2022,exif=false", detection, "float32", "validation")
+    assert chosen["exif"] is False
+
+
 @pytest.mark.parametrize("words", ["labels=by_index", "labels=index", "dtype=half"])
 def test_a_word_that_is_no_choice_is_not_taken_for_another(words):
     import sentiment_analysis

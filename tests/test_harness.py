@@ -332,6 +332,21 @@ def test_without_names_all_that_claim_something_and_are_not_ignored_are_measured
     assert (row["model"], row["split"], row["notes"]["split"]) == ("ann/good", "validation", "the claim's")
 
 
+def test_claims_are_those_of_the_revision_that_is_measured(bench):
+    """A record of another revision yields to the card; it stands where the card claims nothing (above)."""
+    data = {"type": "emotion", "split": "validation"}
+    index = [{"results": [{"dataset": data, "metrics": [{"type": "accuracy", "value": 0.7}]}]}]
+    file = bench.folder / "modelinfo.json"
+    with FakeHub(models={"ann/good": Path(bench.model("good", CARD.format("test")))}) as hub:
+        for sha, split, claimed in ((hub.sha("models", "ann/good"), "validation", 0.7), ("old", "test", 0.9)):
+            file.write_text(json.dumps([{"id": "ann/good", "sha": sha, "model-index": index}]))
+            words = ["--modelinfo", file, "--protocol", "standard"]
+            assert bench.run(*words, env={"HF_ENDPOINT": hub.url}).returncode == 0
+            (row,) = bench.rows()
+            assert (row["split"], [claim["value"] for claim in row["claims"]]) == (split, [claimed])
+            bench.results.unlink()
+
+
 def test_the_split_measured(bench):
     models = [bench.model(str(n), CARD.format(s)) for n, s in enumerate(("validation", "test", "unsplit"))]
     assert bench.run(*models, "--protocol", "standard", "--protocol", "scored-2022").returncode == 0
@@ -369,6 +384,7 @@ def test_a_limited_run_takes_the_same_examples_each_time_and_says_so(bench):
         (["--data", "."], "no test.json"),
         (["--split", "train"], "invalid choice: 'train'"),
         (["--limit", "0"], "must be a whole number from 1 on"),
+        (["--gpus-per-model", "inf"], "must be a whole number or a fraction below 1"),
         (["--device", "tpu"], "must be auto, cpu, cuda"),
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--split", "validation", "--protocol", "doubled"], "no protocol asked for is measured on it"),

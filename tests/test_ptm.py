@@ -108,10 +108,32 @@ def test_a_claim_about_no_data_set_is_rejected(dataset):
         ("сer", None, None, "сer"),  # a Cyrillic с is another word
         ("top-3-accuracy", "Top-3", None, "top-3-accuracy"),
         (None, None, None, None),
+        ("mAP", "mAP@0.5", None, "AP50"),
+        ("AP", "AP75", None, "AP75"),
+        ("mAP", "mAP@0.5:0.95", None, "mAP"),
+        ("accuracy", "Top-3 Accuracy", None, "accuracy-top3"),
+        ("accuracy", "Accuracy@5", None, "accuracy-top5"),
+        ("accuracy", "acc @ 1", None, "accuracy"),
+        ("accuracy", "Accuracy@0.5", None, "accuracy"),
     ],
 )
 def test_metric_names(stated, name, average, expected):
     assert metric_name(stated, name, average) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("Validation", "validation"),
+        ("VAL", "validation"),
+        ("val2017", "validation"),
+        ("Test", "test"),
+        ("Odd", "odd"),
+    ],
+)
+def test_splits_are_the_same_in_any_case(stated, expected):
+    found = model([{"type": "accuracy", "value": 0.9}], {"type": "emotion", "split": stated})
+    assert found.claims[0].split == expected
 
 
 @pytest.mark.parametrize(
