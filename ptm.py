@@ -463,8 +463,11 @@ class DiscreetRecord(logging.LogRecord):
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`: one line and exit code 2 for a Problem, 130 for Ctrl-C, 143 for SIGTERM."""
 
+    terminated = []
+
     def terminate(number, frame):
-        raise KeyboardInterrupt(number)
+        terminated.append(number)  # libraries may make an interrupt of their own out of ours
+        raise KeyboardInterrupt
 
     def answer(handler) -> None:
         for number in heard:
@@ -485,9 +488,9 @@ def run(main: Callable[[], int | None]) -> None:
         code = 2
         line = "".join(c for c in " ".join(discreet(str(problem)).split()) if c.isprintable())
         print(f"{script}: {line}", file=sys.stderr)
-    except KeyboardInterrupt as why:
+    except KeyboardInterrupt:
         answer(signal.SIG_IGN)  # a second one would cut the line off
-        code = 143 if why.args else 130
+        code = 143 if terminated else 130
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
         code = 1
