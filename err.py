@@ -166,7 +166,7 @@ def current(rows: list[dict]) -> list[dict]:
         return is_whole(row), settings.get("dtype") == "float32", str(row.get("measured_at") or "")
 
     best = {}
-    for row in sorted(rows, key=rank):
+    for row in sorted((row for row in rows if not row.get("error")), key=rank):
         best[tuple(row.get(key) for key in ("task", "source", "protocol", "model", "split"))] = row
     chosen = set(map(id, best.values()))
     return [row for row in rows if row.get("error") or id(row) in chosen]
@@ -175,11 +175,13 @@ def current(rows: list[dict]) -> list[dict]:
 def claims_of(row: dict, known: dict) -> list[dict]:
     """What a row is compared with: the claims of its model's card at the revision measured.
 
-    Where that has none: what `known` holds for (model, revision), and then for the model at an unknown one.
+    Where that has none: what `known` holds for (model, revision), and then for the model at an unknown one;
+    for a model that failed, what it holds for (model, None).
     """
     if row.get("claims") or ("claims" in row and row["source"] == STUDY):
         return row["claims"]
-    return known.get((row["model"], row.get("revision"))) or known.get(row["model"], [])
+    revision = None if row.get("error") else row.get("revision")  # what failed has none to compare with
+    return known.get((row["model"], revision)) or known.get(row["model"], [])
 
 
 def comparisons(row: dict, claims: list[dict]) -> tuple[list[dict], str | None]:
@@ -326,13 +328,14 @@ def same(one: dict, other: dict) -> bool:
     """Whether two comparisons are of one claim; the study's claims are rounded to a tenth of a point."""
     if None in (one.get("claimed"), other.get("claimed")):
         return one.get("claimed_as") == other.get("claimed_as")
-    return abs(points(one["claimed"], other["claimed"])) <= Decimal("0.05")
+    return abs(Decimal(repr(one["claimed"])) - Decimal(repr(other["claimed"]))) <= Decimal("0.0005")
 
 
 def ranked(one: dict, other: dict) -> tuple:
     """What a claim is worth is decided on its own split under `standard`, not as the study measured."""
     split = other.get("claimed_split")
-    return one.get("claimed_split") != split, other.get("measured_split") != split, not other["headline"]
+    elsewhere = one.get("claimed_split") != split, other.get("measured_split") != split
+    return "measured" not in other, *elsewhere, not other["headline"]
 
 
 def table(found: list[dict]) -> str:
@@ -595,6 +598,8 @@ class Row(TypedDict):
     model: str
     task: str
     dataset: str
+    split: NotRequired[str | None]
+    revision: NotRequired[str | None]
     source: Word
     protocol: Word | None
     claims: NotRequired[list[Claim]]
@@ -733,7 +738,7 @@ def main() -> int:
     for model in PTM.load(args.modelinfo):
         if model.id in measured:
             made = [asdict(claim) | {"from": args.modelinfo.name} for claim in model.claims]
-            claims[(model.id, model.sha) if model.sha else model.id] = made
+            claims[(model.id, model.sha) if model.sha else model.id] = claims[(model.id, None)] = made
     for row in every:
         if row["source"] == STUDY and row.get("claims") and not claims.get(row["model"]):
             claims[row["model"]] = [claim | {"from": STUDY} for claim in row["claims"]]

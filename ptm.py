@@ -44,7 +44,7 @@ def _index(words: dict[str, list[str]]) -> dict[str, str]:
 
 _METRIC, _DATASET = _index(VOCABULARY["metrics"]), _index(VOCABULARY["datasets"])
 _AT_ONE_IOU = {(over, at) for over in ("AP", "mAP") for at in ("AP50", "AP75")}
-_TOP = re.compile(r"(?:top\W?|@ ?)([1-9]\d*)(?![\d.])")
+_TOP = re.compile(r"(?<![a-z])top[\W_]?([1-9]\d?)(?![\d.])|@ ?([1-9]|10)(?![\w.]| *[a-z%])")  # no resolution
 
 
 @functools.lru_cache(4096)  # the same few words in most cards
@@ -60,7 +60,7 @@ def metric_name(stated: str | None, name: str | None = None, average: str | None
     if called and found and (called.startswith(found + "-") or (found, called) in _AT_ONE_IOU):
         found = called
     if found == "accuracy" and not called and (top := _TOP.search((name or "").casefold())):
-        found = {"1": "accuracy"}.get(top[1], f"accuracy-top{top[1]}")
+        found = "accuracy" if (k := top[1] or top[2]) == "1" else f"accuracy-top{k}"
     words = f"{stated or ''} {name or ''} {average or ''}".casefold()
     if (base := re.search(r"f1|f.?score|precision|recall", words)) and (
         how := re.search(r"macro|micro|weighted", words)

@@ -312,7 +312,7 @@ def completed(task: Task, work: Work) -> Job:
         for part in work.job.passes if not why else ():
             if not part.file.exists():
                 gather(part, cut(task, part))
-    except (Refused, Problem) as problem:
+    except (Refused, Problem, OSError) as problem:  # OSError: another run has thrown them away meanwhile
         why = Failure("predict", one_line(problem))
     finally:
         work.locks.close()

@@ -471,7 +471,7 @@ def main() -> int:
             found = one(text, args, cache)
             with harness.locked(args.output):
                 every = kept(args.output)
-                if better(every.get(found["model"], {}), found):
+                if kept_one := better(every.get(found["model"], {}), found):
                     place = harness.shown(args.output)
                     print(f"{found['model']}: {place} keeps the explanation that it has", file=sys.stderr)
                 else:
@@ -479,7 +479,7 @@ def main() -> int:
                 harness.write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
             show(found)
             failed += "error" in found
-            if args.figures and "error" not in found:
+            if args.figures and "error" not in found and not kept_one:
                 draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
     return 1 if failed else 0
 

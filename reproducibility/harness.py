@@ -146,7 +146,7 @@ def prepare(task: Task, args, text: str, known: PTM | None, load: Callable, code
         model = resolve(text)
         read = known if known and known.sha == model.revision else card(model)
         claims = [c for c in read.claims if c.dataset == task.dataset]
-        if known and not claims:  # its card says no more what the record says, or not in its README
+        if known and not known.sha and not claims:  # of an unknown revision, as those of the study
             claims = [c for c in known.claims if c.dataset == task.dataset]
         stage = "data"
         passes = plan(task, args, model, claims, load, code)

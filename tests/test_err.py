@@ -223,6 +223,9 @@ def test_of_several_rows_on_one_split_the_newest_whole_one_in_float32_counts():
     for ordered in itertools.permutations(rows):
         found = summary(list(ordered), {"m": [a_claim(0.4)]})
         assert (found["k"], found["n"], found["older"]) == (0, 1, 3)
+    later = {**at(5, 0.0), "metrics": {}, "error": "gone", "stage": "score", "settings": None}
+    found = summary([at(3, 0.4, "float16"), later], {"m": [a_claim(0.4)]})
+    assert (found["k"], found["n"], found["older"]) == (0, 1, 0)  # an error is no newer measurement
 
 
 def test_more_examples_than_the_split_has_are_not_the_split():
@@ -239,14 +242,38 @@ def test_without_claims_on_its_card_a_model_is_compared_with_those_that_are_know
     assert summary([row | {"source": "study-2022"}], {"m": claim})["n"] == 0  # the study compared nothing
 
 
+def written(folder) -> list[dict]:
+    """The series that err.py writes of the two files in a folder."""
+    words = ["--results", folder / "results.json", "--modelinfo", folder / "modelinfo.json"]
+    done = script(ROOT / "err.py", *words, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "assets" / "data" / "err.json").read_text())["series"]
+
+
+@pytest.mark.parametrize("revision", [None, "newer"])
+def test_a_model_that_failed_is_not_runnable_whatever_its_revision(tmp_path, revision):
+    failed = a_row("m", {}, error="gated", stage="resolve", revision=revision) | {"protocol": None}
+    wild = [{"type": kind, "value": value} for kind, value in (("wer", 1e30), ("wer", 5), ("AP", 0.3))]
+    record = {
+        "id": "m",
+        "sha": "old",
+        "model-index": [{"results": [{"dataset": {"type": "coco"}, "metrics": wild}]}],
+    }
+    rows = [failed, *(a_row("n", {"AP": 0.3}, protocol=name) for name in ("standard", "scored-2022"))]
+    (tmp_path / "results.json").write_text(json.dumps({"rows": rows, "discrepancies": []}))
+    (tmp_path / "modelinfo.json").write_text(json.dumps([record]))
+    for series in written(tmp_path):
+        found = series["tasks"]["object-detection"]
+        assert found["verdicts"] == {"not runnable": 1}
+        assert [one["verdict"] for one in found["models"]] == ["not runnable"] * 3
+
+
 def test_the_studys_claims_stand_where_neither_card_nor_record_has_any(tmp_path):
     study = a_row("m", {"AP": 0.2}, source="study-2022", protocol="scored-2022")
     rows = [study | {"claims": [a_claim(0.3)]}, a_row("m", {"AP": 0.3}, claims=[], revision="new")]
     (tmp_path / "results.json").write_text(json.dumps({"rows": rows, "discrepancies": []}))
     (tmp_path / "modelinfo.json").write_text(json.dumps([{"id": "m", "sha": "old"}]))
-    words = ["--results", tmp_path / "results.json", "--modelinfo", tmp_path / "modelinfo.json"]
-    assert script(ROOT / "err.py", *words, "--output", tmp_path).returncode == 0
-    found = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())["series"]
+    found = written(tmp_path)
     ones = {one["source"]: one["tasks"]["object-detection"]["models"][0] for one in found}
     assert {name: (one["claim_from"], one["off"]) for name, one in ones.items()} == {
         "new": ("study-2022", False),
@@ -301,6 +328,11 @@ def test_what_a_claim_is_worth_is_what_the_same_claim_is_on_its_own_split():
             for one in series["tasks"]["sentiment-analysis"]["models"]
         }
         assert under == {0.9265: "reproduced", 0.5: "understated", 0.9: "understated"}
+    failed = {**measured("test", 0.0), "metrics": {}, "error": "gone", "stage": "load"}
+    results = {"rows": [*rows, failed], "discrepancies": []}
+    for series in err.compare(results, {"m": claims[:1], ("m", None): claims[:1]}, {}, Decimal(1)):
+        for one in series["tasks"]["sentiment-analysis"]["models"]:
+            assert one.get("verdict_under_standard", "reproduced") == "reproduced"
 
 
 def verdict(value, measured, claimed_split, metric="accuracy", interval=None, **more):

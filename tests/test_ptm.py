@@ -115,6 +115,13 @@ def test_a_claim_about_no_data_set_is_rejected(dataset):
         ("accuracy", "Accuracy@5", None, "accuracy-top5"),
         ("accuracy", "acc @ 1", None, "accuracy"),
         ("accuracy", "Accuracy@0.5", None, "accuracy"),
+        ("accuracy", "accuracy_top_3", None, "accuracy-top3"),
+        ("accuracy", "Top 5 test accuracy", None, "accuracy-top5"),
+        ("accuracy", "Accuracy @224", None, "accuracy"),
+        ("accuracy", "acc@384x384", None, "accuracy"),
+        ("accuracy", "Accuracy @ 5 epochs", None, "accuracy"),
+        ("accuracy", "Laptop14 Accuracy", None, "accuracy"),
+        ("mAP", "mAP@0.50", None, "AP50"),
     ],
 )
 def test_metric_names(stated, name, average, expected):
