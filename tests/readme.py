@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+KEPT = set()  # lines of the blocks that stay as they stand
 CUDA = re.compile("nvidia-|cuda-|triton$")  # what a CUDA build of torch brings; the README says so in words
 
 
@@ -25,7 +26,9 @@ def shell(command: str, hidden: str = "") -> None:
     import cog  # only while cogapp runs
 
     if "../shared" in command and not (ROOT.parent / "shared").is_dir():
-        print(cog.previous.strip("\n"))
+        if cog.firstLineNum not in KEPT:  # the whole block, at its first command
+            print(cog.previous.strip("\n"))
+        KEPT.add(cog.firstLineNum)
         return
     with tempfile.TemporaryDirectory() as folder:
         words = shlex.split(f"{command} {hidden}".replace("TMP", folder))
