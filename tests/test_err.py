@@ -268,6 +268,17 @@ def test_a_model_that_failed_is_not_runnable_whatever_its_revision(tmp_path, rev
         assert [one["verdict"] for one in found["models"]] == ["not runnable"] * 3
 
 
+def test_explanations_of_a_part_are_not_drawn(tmp_path):
+    rows = [a_row("m", {"AP": 0.3})]
+    (tmp_path / "results.json").write_text(json.dumps({"rows": rows, "discrepancies": []}))
+    one = {"task": "object-detection", "causes": [], "unexplained_points": 1.0}
+    ones = [one | {"seen": {"examples": {"expected": 5000, "evaluated": n}}} for n in (5000, 40)]
+    (tmp_path / "e.json").write_text(json.dumps({"explanations": ones}))
+    words = ["--results", tmp_path / "results.json", "--explanations", tmp_path / "e.json"]
+    done = script(ROOT / "err.py", *words, "--output", tmp_path)
+    assert done.returncode == 0 and f"1 explanations left out: {err.PART}" in done.stdout
+
+
 def test_the_studys_claims_stand_where_neither_card_nor_record_has_any(tmp_path):
     study = a_row("m", {"AP": 0.2}, source="study-2022", protocol="scored-2022")
     rows = [study | {"claims": [a_claim(0.3)]}, a_row("m", {"AP": 0.3}, claims=[], revision="new")]

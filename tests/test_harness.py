@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from scipy.stats import binomtest
@@ -16,6 +17,7 @@ from scipy.stats import binomtest
 import harness
 from fake_hub import FakeHub
 
+FILES = ("config.json", "model.safetensors")
 TOY = Path(__file__).with_name("toy.py")
 NUMBERS = {"test": list(range(10)), "validation": [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]}
 CARD = """---
@@ -304,6 +306,35 @@ def test_models_of_a_hub(bench):
     outside = {path.name for path in bench.folder.iterdir()}
     assert outside == {"data", "models", "out", "p", "hf", "loads"}
     assert all(path.parent.name == "TOY" for path in (bench.folder / "p").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("sha", [None, "", "/../../../x", "a.b", "x" * 40])
+def test_a_commit_that_is_none_becomes_no_files_name(monkeypatch, sha):
+    import huggingface_hub
+
+    info = SimpleNamespace(sha=sha, siblings=[SimpleNamespace(rfilename=n, size=1) for n in FILES])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
+    if sha == "x" * 40:
+        assert harness.resolve("ann/good").revision == sha
+    else:
+        with pytest.raises(harness.Refused, match="the Hub names no commit of it"):
+            harness.resolve("ann/good")
+
+
+@pytest.mark.parametrize(("change", "code", "says"), [
+    ({"inputs": {"gone": 1}}, 0, "0 measured"), ({"code": {}}, 2, "by which code"),
+])  # fmt: skip
+def test_saved_predictions_of_another_version_end_no_run(bench, change, code, says):
+    import pyarrow.parquet as parquet
+
+    assert bench.run(bench.model("good"), "--protocol", "standard").returncode == 0
+    (path,) = (bench.folder / "p").rglob("*.parquet")
+    table = parquet.read_table(path)
+    made = json.loads(table.schema.metadata[b"scored"]) | change
+    parquet.write_table(table.replace_schema_metadata({b"scored": json.dumps(made)}), path)
+    done = bench.run("--from-predictions")
+    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_without_names_all_that_claim_something_and_are_not_ignored_are_measured(bench):
