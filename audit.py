@@ -24,7 +24,11 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from ptm import PTM, ROOT, Help, Problem, atomic, is_bounded, read_json, records, run, shown, write_json
+from ptm import PTM
+from scored.claims import is_bounded
+from scored.cli import HelpFormatter, run
+from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
+from scored.records import read_records
 
 DATA = ROOT / "assets" / "data"
 TOP = 20  # names listed per ranking
@@ -85,7 +89,7 @@ def described(batch: list[PTM]) -> list[PTM]:
 
 def bases(model: PTM) -> list[str]:
     """The models named as the base of this one: the Hub tags each of them plainly and with the relation."""
-    return [name for name in model.tagged("base_model:") if not name.startswith(RELATIONS)]
+    return [name for name in model.tags_after("base_model:") if not name.startswith(RELATIONS)]
 
 
 # ── Trends: generators that are sent batches of PTMs and return their counts ──────────────────────────────
@@ -345,7 +349,7 @@ def dependencies():
         for m in batch:
             tags = " ".join(m.tags)
             if "dataset:" in tags:
-                found["datasets"].append(set(m.tagged("dataset:")))
+                found["datasets"].append(set(m.tags_after("dataset:")))
             if "base_model:" in tags:
                 found["base_models"].append(set(bases(m)))
                 relations.update([r[:-1] for r in RELATIONS if f"base_model:{r}" in tags] or ["unstated"])
@@ -463,7 +467,7 @@ def measurements() -> dict:
     try:
         return msgspec.convert(read_json(DATA / "err.json", dict), Compared)
     except ValueError as why:
-        raise Problem(f"{shown(DATA / 'err.json')}: {why}; write it again with err.py") from why
+        raise UserError(f"{display_path(DATA / 'err.json')}: {why}; write it again with err.py") from why
 
 
 def audit(models) -> dict:
@@ -703,7 +707,7 @@ def save(path: Path, title: str, parts: list[dict], foot: str) -> None:
     figure.supxlabel(foot, fontsize=8, x=0.01, ha="left", color="0.35")
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with atomic(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png", metadata={"Software": None})
 
 
@@ -749,13 +753,15 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
 def pages(path: Path, ids: list[str]) -> list[str]:
     """The pages of these models, in one pass of the records."""
     values, found = Counter(), {}
-    for record in records(path):
+    for record in read_records(path):
         if type(count := record.get("downloads")) is int:
             values[count] += 1
         if (name := record.get("id") or record.get("modelId")) in ids:
             found[name] = PTM.from_record(record)
     if missing := ", ".join([clean(name, 120) for name in ids if name not in found]):
-        raise Problem(f"{shown(path)} has no model {missing}; check the id, upper and lower case too")
+        raise UserError(
+            f"{display_path(path)} has no model {missing}; check the id, upper and lower case too"
+        )
     lines, err = [], measurements()
     for name in dict.fromkeys(ids):
         rank = 1 + sum(n for value, n in values.items() if value > (found[name].downloads or 0))
@@ -815,7 +821,7 @@ def models_in(path: Path):
 
 def snapshot(path: Path) -> dict:
     """An earlier audit.json as it is, or the audit of an earlier file of records."""
-    with suppress(Problem):
+    with suppress(UserError):
         old = read_json(path, dict)
         if isinstance(old.get("about"), dict) and isinstance(old.get("trends"), dict):
             return old
@@ -823,7 +829,7 @@ def snapshot(path: Path) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=HelpFormatter)
     flag, figures = parser.add_argument, ROOT / "assets" / "figures"
     flag("models", nargs="*", metavar="MODEL_ID", help="print a page about each of these and write nothing")
     flag(

@@ -9,7 +9,6 @@ Reads `modelinfo.json` (claims) and `reproducibility/results.json` (measurements
 import argparse
 import csv
 import io
-import math
 import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
@@ -19,7 +18,12 @@ from typing import Annotated, NotRequired, TypedDict
 import msgspec
 from msgspec.structs import asdict
 
-from ptm import PTM, ROOT, VOCABULARY, Help, Problem, atomic, read_json, run, shown, write_json
+from ptm import PTM
+from scored.claims import VOCABULARY
+from scored.cli import HelpFormatter, run
+from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
+from scored.intervals import newcombe_difference, wilson
+from scored.verdicts import STUDY, is_whole, latest_rows
 
 # The metric that a task's headline compares: top-1 accuracy, accuracy, mAP over IoU 0.50:0.95.
 HEADLINE = {"object-detection": "AP", "image-classification": "accuracy", "sentiment-analysis": "accuracy"}
@@ -37,7 +41,6 @@ CONFIGS = {  # of the data sets on the Hub, and what cards write for "the usual 
 }
 PART = "measured on a part of the data set only"
 MORE = "measured on more examples than the split has"
-STUDY = "study-2022"  # the `source` of the study's rows
 SHARES = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
 VERDICTS = {  # in the order in which the figure stacks them, in Okabe and Ito's colour-blind safe palette
     "reproduced": "#009E73",
@@ -62,13 +65,6 @@ def points(claimed: float, measured: float) -> Decimal:
     return round((Decimal(repr(measured)) - Decimal(repr(claimed))) * 100, 10)
 
 
-def wilson(k: int, n: int) -> list[float] | None:
-    """95 % Wilson interval for the share k of n; None for n = 0."""
-    from scipy.stats import binomtest
-
-    return [float(end) for end in binomtest(k, n).proportion_ci(0.95, method="wilson")] if n else None
-
-
 def precision(claim: dict) -> float:
     """Half a unit of the last digit that the card states, in points; never more than half a point."""
     if isinstance(claim["value"], str):
@@ -90,19 +86,6 @@ def spread(value: float, metric: str, n: int, row: dict) -> list[float] | None:
         return None
     scale, measured = (row["examples"]["expected"] / n) ** 0.5, row["metrics"][metric]
     return [value + scale * (end - measured) for end in ends]
-
-
-def difference(
-    claimed: float, of_claimed: list[float], measured: float, of_measured: list[float]
-) -> list[float]:
-    """95 % interval of measured minus claimed, in points, from the interval of each (independent samples).
-
-    Newcombe's hybrid score interval (1998, method 10), which Zou and Donner (2008) show for any parameter.
-    """
-    change = measured - claimed
-    low = change - math.hypot(measured - of_measured[0], of_claimed[1] - claimed)
-    high = change + math.hypot(of_measured[1] - measured, claimed - of_claimed[0])
-    return [100 * low, 100 * high]
 
 
 def judged(claim: dict, row: dict) -> dict:
@@ -129,7 +112,9 @@ def judged(claim: dict, row: dict) -> dict:
                 **numbers,
                 "why": "no interval is known for this metric",
             }
-        low, high = numbers["interval_points"] = difference(claimed, of_claimed, measured, of_measured)
+        low, high = numbers["interval_points"] = newcombe_difference(
+            claimed, of_claimed, measured, of_measured
+        )
         inside, outside = low >= -1 and high <= 1, high < -1 or low > 1
         verdict = "reproduced" if inside else None if outside else "undecidable at this n"
     return {"verdict": verdict or ("overstated" if change < 0 else "understated"), **numbers}
@@ -148,28 +133,6 @@ def under_specified(claim: dict, row: dict) -> str | None:
     if claim["metric"] in row["metrics"] and claim["fraction"] is None:
         return f"{claim['value']!r} may be a fraction or a percentage"
     return None
-
-
-def is_whole(row: dict) -> bool:
-    """Whether a row is about each example of its split once; so are the study's, which do not say."""
-    examples = row.get("examples") or {}
-    return examples.get("evaluated") in (None, examples.get("expected"))
-
-
-def current(rows: list[dict]) -> list[dict]:
-    """The rows that count: of several on one split of a model the newest, save that one on all examples comes
-    before one on a part, and one in float32 before one in another type. Rows with an error all stay.
-    """
-
-    def rank(row: dict) -> tuple:
-        settings = row.get("settings") or {}
-        return is_whole(row), settings.get("dtype") == "float32", str(row.get("measured_at") or "")
-
-    best = {}
-    for row in sorted((row for row in rows if not row.get("error")), key=rank):
-        best[tuple(row.get(key) for key in ("task", "source", "protocol", "model", "split"))] = row
-    chosen = set(map(id, best.values()))
-    return [row for row in rows if row.get("error") or id(row) in chosen]
 
 
 def claims_of(row: dict, known: dict) -> list[dict]:
@@ -235,7 +198,7 @@ def summary(task: str, rows: list[dict], unnamed: dict | None, claims: dict, thr
     many of the rows without a claim are taken as counted.
     """
     left_out, models, counted, every = {}, [], {}, len(rows)
-    for row in (rows := current(rows)):
+    for row in (rows := latest_rows(rows)):
         found, reason = comparisons(row, claims_of(row, claims))
         models += found
         left_out[row["model"]] = reason
@@ -568,7 +531,7 @@ def draw(path: Path, *plots: tuple) -> None:
     for i, ax in figure.subplot_mosaic(rows, height_ratios=[3, 2][: len(rows)]).items():
         plot, *data = plots[i]
         plot(ax, *data)
-    with atomic(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png")
 
 
@@ -647,11 +610,11 @@ class Explained(TypedDict):
 
 
 def valid(value: object, kind: type, where: str, remedy: str) -> None:
-    """Raises Problem for JSON that is not of this kind."""
+    """Raises UserError for JSON that is not of this kind."""
     try:
         msgspec.convert(value, kind)
     except ValueError as why:
-        raise Problem(f"{where}: {why}; {remedy}") from why
+        raise UserError(f"{where}: {why}; {remedy}") from why
 
 
 def checked(results: dict, path: Path) -> dict:
@@ -659,15 +622,15 @@ def checked(results: dict, path: Path) -> dict:
     remedy = "write it again with: python reproducibility/results.py"
     for part in ("rows", "discrepancies"):
         if not isinstance(results.get(part), list):
-            raise Problem(f"{shown(path)} has no list {part!r}; {remedy}")
-    valid(results["discrepancies"], list[Unnamed], shown(path), remedy)
+            raise UserError(f"{display_path(path)} has no list {part!r}; {remedy}")
+    valid(results["discrepancies"], list[Unnamed], display_path(path), remedy)
     for i, row in enumerate(results["rows"], 1):
-        where = f"{shown(path)}, row {i}"
+        where = f"{display_path(path)}, row {i}"
         failed = isinstance(row, dict) and row.get("error")
         valid(row, Failed if failed else Measured, where, remedy)
         for claim in row.get("claims", ()):
             if claim["metric"] in row.get("metrics", ()) and not 0 <= (claim["fraction"] or 0) <= 1:
-                raise Problem(f"{where}: claims {claim['metric']} of {claim['fraction']}; {remedy}")
+                raise UserError(f"{where}: claims {claim['metric']} of {claim['fraction']}; {remedy}")
     return results
 
 
@@ -681,9 +644,11 @@ def laboratory(path: Path) -> list[dict]:
         if not rows:
             raise ValueError("it has no rows")
     except OSError as why:
-        raise Problem(f"cannot read --reference {shown(path)}: {why.strerror}") from why
+        raise UserError(f"cannot read --reference {display_path(path)}: {why.strerror}") from why
     except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as why:
-        raise Problem(f"--reference {shown(path)} needs the columns model, img_size and top1: {why}") from why
+        raise UserError(
+            f"--reference {display_path(path)} needs the columns model, img_size and top1: {why}"
+        ) from why
     return rows
 
 
@@ -700,7 +665,7 @@ def a_threshold(text: str) -> Decimal:
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Compares claims with measurements and draws err.png.",
-        formatter_class=Help,
+        formatter_class=HelpFormatter,
     )
     path = ROOT / "reproducibility" / "results.json"
     explanations = ROOT / "reproducibility" / "results" / "explanations.json"
@@ -730,8 +695,8 @@ def main() -> int:
             and (not args.protocol or row["protocol"] in (args.protocol, None))
         ]
     if not results["rows"]:
-        raise Problem(
-            f"{shown(args.results)} has no row of that --source and --protocol; results.py lists them"
+        raise UserError(
+            f"{display_path(args.results)} has no row of that --source and --protocol; results.py lists them"
         )
     measured = {row["model"] for row in results["rows"]}
     claims = {}
@@ -750,9 +715,9 @@ def main() -> int:
             args.explanations, dict, "Write it with: python reproducibility/explain.py MODEL"
         )
         explained = explained.get("explanations")
-        valid(explained, list[dict], shown(args.explanations), "write it again with explain.py")
+        valid(explained, list[dict], display_path(args.explanations), "write it again with explain.py")
         explained = [one for one in explained if "error" not in one]
-        valid(explained, list[Explained], shown(args.explanations), "write it again with explain.py")
+        valid(explained, list[Explained], display_path(args.explanations), "write it again with explain.py")
         whole = [one for one in explained if is_whole(one.get("seen", {}))]
         if len(whole) < len(explained):
             print(f"{len(explained) - len(whole)} explanations left out: {PART}")
@@ -767,7 +732,7 @@ def main() -> int:
     draw(args.output / "err.png", *panels)
     draw(figures / "err.png", *panels)
     draw(figures / "discrepancies.png", (plot_discrepancies, found, args.threshold))
-    with atomic(args.output / "assets" / "data" / "err.csv") as file:
+    with atomic_write(args.output / "assets" / "data" / "err.csv") as file:
         file.write(table(found))
     for series in found:
         print(named(series))

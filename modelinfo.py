@@ -31,19 +31,9 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from ptm import (
-    ROOT,
-    Help,
-    Problem,
-    atomic,
-    discreet,
-    read_json,
-    records,
-    run,
-    shown,
-    write_json,
-    write_records,
-)
+from scored.cli import HelpFormatter, redact, run
+from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
+from scored.records import read_records, write_records
 
 # What ptm.py and audit.py read. `model-index` comes alone: `cardData` would repeat it in a larger object.
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
@@ -140,7 +130,7 @@ def digest(line: bytes) -> bytes:
 # ── The Hub ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Refused(Exception):
+class HubRefused(Exception):
     """The Hub says that it will not show this one model."""
 
 
@@ -156,10 +146,10 @@ class Hub:
         self.left, self.ready = "", 0.0  # requests left in the window; when we may ask again (monotonic)
         self.headers = build_hf_headers(library_name="scored")
         if not re.fullmatch(r"[ -~]*", self.headers.get("authorization", "")):
-            raise Problem("the token holds characters that no token has; set HF_TOKEN or log in again")
+            raise UserError("the token holds characters that no token has; set HF_TOKEN or log in again")
 
     def get(self, url: str, kind: type):
-        """(value of `kind`, URL of the next page or None, the Hub's time); Refused or Problem."""
+        """(value of `kind`, URL of the next page or None, the Hub's time); HubRefused or UserError."""
         import httpx2
         from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import fix_hf_endpoint_in_url, get_session, hf_raise_for_status
@@ -188,15 +178,15 @@ class Hub:
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 self.why = f"{type(error).__name__}: {error}"
             except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # redirects in a circle, offline
-                raise Problem(f"cannot ask {self.endpoint}: {error}") from None
-            except Problem:
+                raise UserError(f"cannot ask {self.endpoint}: {error}") from None
+            except UserError:
                 raise
             except Exception as error:  # what libraries make of a stranger's page, header or error message
                 self.why = f"not the JSON that was asked for ({str(error)[:80]})"
             if not stated:
                 self.ready = time.monotonic() + min(BACKOFF * 2**attempt, LONGEST)
         again = "Run the same command again to go on"
-        raise Problem(f"{self.endpoint} failed {ATTEMPTS} times, lastly: {self.why}. {again}")
+        raise UserError(f"{self.endpoint} failed {ATTEMPTS} times, lastly: {self.why}. {again}")
 
     def _ours(self, url: str) -> str:
         """The URL, if it lies on the endpoint; the token and the file are for no one else."""
@@ -207,7 +197,7 @@ class Hub:
 
         if origin(url) != origin(self.endpoint):
             host = urlsplit(url).netloc.rpartition("@")[2]
-            raise Problem(f"{self.endpoint} sends us to another host, {host!r}; set --endpoint")
+            raise UserError(f"{self.endpoint} sends us to another host, {host!r}; set --endpoint")
         return url
 
     def _quota(self, response) -> float:
@@ -227,7 +217,7 @@ class Hub:
             with suppress(ValueError, TypeError, OverflowError):  # neither seconds nor a date
                 stated = (parsedate_to_datetime(after) - self._date(response)).total_seconds()
         if stated > PATIENCE:
-            raise Problem(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
+            raise UserError(f"the Hub asks us to wait {stated:.0f} s; run the same command again after that")
         self.ready = time.monotonic() + max(stated, 0)
         return max(stated, 0)
 
@@ -238,11 +228,11 @@ class Hub:
         self.bar.set_postfix_str(f"page {self.page:,}" + (f", {self.left}" if self.left else ""))
 
     def _refuse(self, error, url: str) -> None:
-        """A 4xx: Refused if it is the Hub's own word on one model, else a Problem."""
+        """A 4xx: HubRefused if it is the Hub's own word on one model, else a UserError."""
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
         response, code, body = error.response, error.response.status_code, None
-        said = discreet(response.headers.get("X-Error-Message") or "")
+        said = redact(response.headers.get("X-Error-Message") or "")
         with suppress(ValueError, RecursionError):
             body = decode(response.content)
         hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)
@@ -250,9 +240,9 @@ class Hub:
         if single and hubs and code in (401, 403, 404) and "Invalid credentials" not in said + str(body):
             kinds = {401: "not found or private", 403: "forbidden", 404: "not found"}
             gated, disabled = isinstance(error, GatedRepoError), isinstance(error, DisabledRepoError)
-            raise Refused(f"{code} {'gated' if gated else 'disabled' if disabled else kinds[code]}")
+            raise HubRefused(f"{code} {'gated' if gated else 'disabled' if disabled else kinds[code]}")
         advice = {401: "check HF_TOKEN", 400: "check --filter, --task, --author; or the journal is too old"}
-        raise Problem(f"{self.endpoint} answers {code} {said[:80]}; {advice.get(code, 'check --endpoint')}")
+        raise UserError(f"{self.endpoint} answers {code} {said[:80]}; {advice.get(code, 'check --endpoint')}")
 
     @staticmethod
     def _date(response) -> datetime:
@@ -292,13 +282,13 @@ def journal(path: Path) -> Iterator[sqlite3.Connection]:
         yield db
     except (sqlite3.Error, OSError) as why:
         if "locked" in str(why):
-            raise Problem(f"another run is at work on {shown(path)}; wait for it to end") from None
+            raise UserError(f"another run is at work on {display_path(path)}; wait for it to end") from None
         advice = "make room; the journal keeps what it has"
         if "not a database" in str(why):
             advice = "it is no journal: delete it"
         elif not os.access(path.parent, os.W_OK):  # also where root meets a file system for reading only
             advice = "its folder cannot be written to: choose another --output"
-        raise Problem(f"{shown(path)}: {why}; {advice}, and run the same command again") from why
+        raise UserError(f"{display_path(path)}: {why}; {advice}, and run the same command again") from why
     finally:
         if db:
             db.close()
@@ -312,8 +302,8 @@ def begin(db: sqlite3.Connection, args: argparse.Namespace, mark: Path) -> dict:
         noted = json.loads(noted[0])
         if noted["asked"] != asked or (args.full and not noted["full"]):
             wanted = {k: v for k, v in noted["asked"].items() if v} | {"full": noted["full"]}
-            raise Problem(
-                f"{shown(args.output)}.journal holds an unfinished run with other arguments "
+            raise UserError(
+                f"{display_path(args.output)}.journal holds an unfinished run with other arguments "
                 f"({str(wanted)[:200]}); finish that run, or delete the journal"
             )
         return noted
@@ -327,18 +317,21 @@ def begin(db: sqlite3.Connection, args: argparse.Namespace, mark: Path) -> dict:
     horizon = stamp(datetime.fromtimestamp(min(written, time.time()), UTC) + SKEW)
     db.execute("BEGIN")
     try:
-        for record in records(args.output) if exists else ():
+        for record in read_records(args.output) if exists else ():
             name, line = record.get("id") or record["modelId"], encode(record)
             if not ID.fullmatch(name):
-                print(f"left out of {shown(args.output)}: no model id: {ascii(name)[:80]}", file=sys.stderr)
+                print(
+                    f"left out of {display_path(args.output)}: no model id: {ascii(name)[:80]}",
+                    file=sys.stderr,
+                )
                 continue
             db.execute("INSERT INTO lines VALUES(?, 0, ?)", (name, digest(line) if complete else line))
             modified = record.get("lastModified")
             if isinstance(modified, str) and STAMP.fullmatch(modified) and modified < horizon:
                 plan["newest"] = max(plan["newest"], modified)
-    except Problem as problem:
+    except UserError as problem:
         if not complete:
-            raise Problem(f"{problem} --full") from None
+            raise UserError(f"{problem} --full") from None
         print(f"{problem}: going on without the rest of it", file=sys.stderr)
     plan["since"] = marked or plan["newest"]
     plan["full"] = full or not (args.ids or plan["since"])  # records without dates do not say where to begin
@@ -377,7 +370,7 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
         hub.page, refused, batch, following = count + 1, [], [], None
         try:
             batch, following, now = hub.get(url, dict if args.ids else list)
-        except Refused as why:
+        except HubRefused as why:
             refused = [(args.ids[at], str(why))]
         if args.ids:
             batch = [batch] if batch else []
@@ -405,7 +398,7 @@ def fetch(db: sqlite3.Connection, hub: Hub, args: argparse.Namespace, plan: dict
             db.executemany("INSERT INTO refused VALUES(?, ?)", refused)
             db.execute("INSERT INTO pages VALUES(?, ?)", (at, following))
         except sqlite3.IntegrityError:
-            raise Problem(f"{args.endpoint} names the same next page twice: a cursor in a circle") from None
+            raise UserError(f"{args.endpoint} names the same next page twice: a cursor in a circle") from None
         db.execute("COMMIT")
         count, taken = count + 1, taken + len(lines)
         hub.bar.update(len(lines))
@@ -423,7 +416,9 @@ def read_ignored(path: Path) -> dict[str, dict]:
     if isinstance(value, list):
         value = {str(name): {"reason": f"{OURS}listed without a reason", "since": today()} for name in value}
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
-        raise Problem(f"{shown(path)} must map each id to an object with reason and since; mend or delete it")
+        raise UserError(
+            f"{display_path(path)} must map each id to an object with reason and since; mend or delete it"
+        )
     return value
 
 
@@ -454,11 +449,13 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
             found = (
                 f"the sweep found {tally['models']} models and misses {len(gone)} old ones; nothing changed"
             )
-            file = shown(args.output)
-            raise Problem(f"{found}. Delete {file}.journal to sweep again or, if it is right, {file} as well")
+            file = display_path(args.output)
+            raise UserError(
+                f"{found}. Delete {file}.journal to sweep again or, if it is right, {file} as well"
+            )
 
     if args.partial and not mark.exists():  # this run's newest date hides changes it never asked for
-        with atomic(mark) as file:
+        with atomic_write(mark) as file:
             file.write(plan["newest"])
     with closing(lines()) as made:  # with its query, which would keep the journal locked
         write_records(args.output, made)
@@ -478,7 +475,7 @@ def finish(db: sqlite3.Connection, args: argparse.Namespace, plan: dict, mark: P
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     home = os.environ.get("HF_ENDPOINT") or HUB
     what = "Brings modelinfo.json up to date with the Hub. The token is HF_TOKEN or that of `hf auth login`."
-    parser = argparse.ArgumentParser(description=what, formatter_class=Help)
+    parser = argparse.ArgumentParser(description=what, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--full", action="store_true", help="sweep the whole Hub, not only what has changed")
     add("--ids", nargs="+", metavar="ID", help="refresh only these models")
@@ -496,17 +493,19 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         try:
             args.ids += [line.strip() for line in args.ids_file.read_text().splitlines() if line.strip()]
         except (OSError, ValueError) as why:
-            raise Problem(f"cannot read --ids-file {shown(args.ids_file)}: {why}") from why
+            raise UserError(f"cannot read --ids-file {display_path(args.ids_file)}: {why}") from why
         if not args.ids:
-            raise Problem(f"--ids-file {shown(args.ids_file)} names no model")
+            raise UserError(f"--ids-file {display_path(args.ids_file)} names no model")
     args.ids = list(dict.fromkeys(args.ids))
     for name in args.ids:
         if not ID.fullmatch(name):
-            raise Problem(f"--ids: {ascii(name)[:80]} is not a model id such as google/vit-base-patch16-224")
+            raise UserError(
+                f"--ids: {ascii(name)[:80]} is not a model id such as google/vit-base-patch16-224"
+            )
     if args.ids and (args.full or args.limit or args.filter or args.task or args.author):
-        raise Problem("--ids names the models: leave out --full, --limit, --filter, --task and --author")
+        raise UserError("--ids names the models: leave out --full, --limit, --filter, --task and --author")
     if args.limit is not None and args.limit < 1:
-        raise Problem("--limit must be at least 1")
+        raise UserError("--limit must be at least 1")
     args.endpoint = args.endpoint.rstrip("/")
     try:
         parts = urlsplit(args.endpoint)
@@ -514,9 +513,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     except ValueError:  # of brackets or a port that is none
         proper = False
     if not proper:
-        raise Problem(f"--endpoint must be a URL such as {HUB}, not {args.endpoint!r}")
+        raise UserError(f"--endpoint must be a URL such as {HUB}, not {args.endpoint!r}")
     if parts.username is not None:  # it would stand in the journal and in every message
-        raise Problem("--endpoint must hold no name and password; the token is HF_TOKEN")
+        raise UserError("--endpoint must hold no name and password; the token is HF_TOKEN")
     args.partial = bool(args.ids or args.limit or args.filter or args.task or args.author)
     return args
 
@@ -544,7 +543,7 @@ def main(argv: list[str] | None = None) -> int:
         for ending in ("-journal", ""):
             path.with_name(path.name + ending).unlink(missing_ok=True)
     print(
-        f"{shown(args.output)}: {done['models']:,} models: {done['added']:,} added, "
+        f"{display_path(args.output)}: {done['models']:,} models: {done['added']:,} added, "
         f"{done['changed']:,} changed, {done['gone']:,} gone; {done['ignored']:,} ignored. "
         f"{hub.requests:,} requests, {hub.bytes / 1e6:,.1f} MB, {time.monotonic() - began:,.1f} s",
         file=sys.stderr,

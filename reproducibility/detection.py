@@ -14,10 +14,12 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 
-import coco_scoring
-import harness
-import images
-from coco_scoring import STATS
+from harness import coco, images
+from harness.checkpoint import CannotMeasure
+from harness.coco import STATS
+from harness.runner import main
+from harness.task import Data, Task
+from scored.files import UserError
 
 SIZE = 5_000  # images of val2017; a smaller folder is measured, and its row says so
 RESAMPLES = 200  # of the images, for the intervals
@@ -66,7 +68,7 @@ def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "na
     """The COCO category id that each output of a head stands for, -1 for none; and how it was found.
 
     `N/A` and names outside COCO stand for none. Labels without names (LABEL_0, 0) go by index: 91 of them are
-    category ids as in DETR, 80 the categories in order. Raises harness.Refused if a category has no label.
+    category ids as in DETR, 80 the categories in order. Raises CannotMeasure if a category has no label.
     """
     if not isinstance(how, str):
         return list(how), "in a given order"
@@ -76,13 +78,13 @@ def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "na
         if len(labels) == len(ids) == 80:
             return ids, f"by index among the categories{note}"
         if len(labels) <= ids[-1]:
-            raise harness.Refused(f"labels do not match: {len(labels)} without names are not COCO's 80 or 91")
+            raise CannotMeasure(f"labels do not match: {len(labels)} without names are not COCO's 80 or 91")
         return [i if i in categories else -1 for i in range(len(labels))], f"by index as category id{note}"
     named = {_key(name): category for category, name in categories.items()}
     named |= {_key(alias): named[_key(name)] for alias, name in ALIASES.items() if _key(name) in named}
     found = [named.get(_key(label), -1) for label in labels]
     if lost := [name for category, name in categories.items() if category not in found]:
-        raise harness.Refused(
+        raise CannotMeasure(
             f"labels do not match: none of the {len(labels)} is called {', '.join(map(repr, lost[:3]))}"
             f" ({len(lost)} of {len(categories)} categories have no label)"
         )
@@ -126,14 +128,14 @@ class Annotations(TypedDict):
     annotations: list[Annotation]
 
 
-def load_data(path: Path | None, split: str) -> harness.Data:
+def load_data(path: Path | None, split: str) -> Data:
     """Images (id, path, height, width) in the file's order; targets are each image's annotations."""
     if path is None:
-        raise harness.Problem(NEEDED)
+        raise UserError(NEEDED)
     file, folder = path / "annotations" / "instances_val2017.json", path / "val2017"
     for needed in (file, folder):
         if not needed.exists():
-            raise harness.Problem(f"{needed} is missing. {NEEDED}")
+            raise UserError(f"{needed} is missing. {NEEDED}")
     try:
         coco = msgspec.json.decode(file.read_bytes())
         msgspec.convert(coco, Annotations)
@@ -152,18 +154,16 @@ def load_data(path: Path | None, split: str) -> harness.Data:
             marked[a["image_id"]].append(values | {"iscrowd": a.get("iscrowd", 0)})
     except (OSError, ValueError, KeyError, RecursionError) as why:
         why = f"an annotation of no image: {why}" if isinstance(why, KeyError) else why
-        raise harness.Problem(f"{file} is not a COCO annotation file: {why}. {NEEDED}") from None
+        raise UserError(f"{file} is not a COCO annotation file: {why}. {NEEDED}") from None
     files = [Path(name) for _, name, *_ in found]
     if missing := [f for f in files if not os.path.isfile(f)]:
-        raise harness.Problem(
-            f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}"
-        )
+        raise UserError(f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}")
     targets, about = list(marked.values()), {"categories": categories}
     source = f"local folder, {len(files):,} images"
     revision, hashes = images.content_revision(
         files, targets, [image for image, *_ in found], sorted(categories.items())
     )
-    return harness.Data("validation", revision, source, found, targets, SIZE, about, hashes=hashes)
+    return Data("validation", revision, source, found, targets, SIZE, about, hashes=hashes)
 
 
 # ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,13 +176,13 @@ def load_model(folder: Path, device, dtype) -> images.Model:
     return images.load(AutoModelForObjectDetection, folder, device, dtype)
 
 
-def by_shape(data: harness.Data) -> list[int]:
+def by_shape(data: Data) -> list[int]:
     """The images with those alike in a row, which fill batches."""
     shapes = [(width / max(height, 1), height) for _, _, height, width in data.examples]
     return sorted(range(len(shapes)), key=shapes.__getitem__)
 
 
-def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_size: int) -> Iterator:
+def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int) -> Iterator:
     """Every query's best class but "no object", its score and box (x0, y0, x1, y1 in the image's pixels)."""
     import torch
 
@@ -212,7 +212,7 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
 # ── Metric ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def detections(table, data: harness.Data, protocol: Protocol, category: Sequence[int]):
+def detections(table, data: Data, protocol: Protocol, category: Sequence[int]):
     """Saved predictions under a protocol's choices: rows (image id, x, y, width, height, score, category)."""
     import numpy as np
 
@@ -229,7 +229,7 @@ def detections(table, data: harness.Data, protocol: Protocol, category: Sequence
     return rows[(scores > np.float32(protocol.threshold)) & (rows[:, 6] >= 0)]
 
 
-def columns(data: harness.Data) -> dict:
+def columns(data: Data) -> dict:
     """The annotations of all images as one NumPy array per field."""
     import numpy as np
 
@@ -244,21 +244,19 @@ def columns(data: harness.Data) -> dict:
     }
 
 
-def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
+def score(table, data: Data, protocol: Protocol, about: dict) -> dict:
     """The twelve numbers of saved predictions with intervals; one that no object defines is left out."""
     import numpy as np
 
     category, words = map_labels(about["labels"], data.about["categories"], protocol.labels)
     rows = detections(table, data, protocol, category)
     given = ([image for image, *_ in data.examples], data.about["categories"], columns(data), rows)
-    stats = dict(zip(STATS, map(float, coco_scoring.coco_stats(*given)), strict=True))
-    draws = dict(zip(STATS, coco_scoring.resampled(*given, RESAMPLES).T, strict=True))
+    stats = dict(zip(STATS, map(float, coco.coco_stats(*given)), strict=True))
+    draws = dict(zip(STATS, coco.resampled(*given, RESAMPLES).T, strict=True))
     known = [name for name in STATS if stats[name] >= 0]
     return {
         "metrics": {name: stats[name] for name in known},
-        "intervals": {
-            n: coco_scoring.interval(stats[n], draws[n]) for n in known if np.isfinite(draws[n]).any()
-        },
+        "intervals": {n: coco.interval(stats[n], draws[n]) for n in known if np.isfinite(draws[n]).any()},
         "interval_method": dict.fromkeys(
             known, f"image bootstrap, {RESAMPLES} resamples, bias-corrected percentiles"
         ),
@@ -269,10 +267,10 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
 
 
 def text(row: dict) -> str:
-    return coco_scoring.twelve_lines(row["metrics"])
+    return coco.twelve_lines(row["metrics"])
 
 
-def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
     """For every object that some detection overlaps by half (IoU): the output of the surest such detection,
     the object's category, and the category that each output declares.
     """
@@ -297,7 +295,7 @@ def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple
     return np.array(said, int), np.array(true, int), order
 
 
-def class_names(data: harness.Data) -> dict[int, str]:
+def class_names(data: Data) -> dict[int, str]:
     return data.about["categories"]
 
 
@@ -310,7 +308,7 @@ FACTORS = {  # what explain.py calls the choices
     "resize and crop": "image size",
 }
 
-TASK = harness.Task(
+TASK = Task(
     name="object-detection",
     dataset="coco",
     folder="COCO",
@@ -325,10 +323,10 @@ TASK = harness.Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    code=("images.py", "coco_scoring.py"),
+    code=("harness/images.py", "harness/coco.py"),
     shard=500,
     order=by_shape,
     text=text,
 )
 if __name__ == "__main__":
-    harness.start(TASK)
+    main(TASK)

@@ -24,7 +24,15 @@ from pathlib import Path
 
 from msgspec import structs
 
-import harness
+from harness.checkpoint import CannotMeasure, describe_error, read_card, resolve
+from harness.cluster import connected, run_on_cluster
+from harness.plan import plan, subset
+from harness.rows import code_state, safe_name
+from harness.runner import DTYPES, HERE, machine_flags, measure, require_writable
+from harness.shards import read_predictions
+from harness.task import CLAIM, Job
+from scored.cli import HelpFormatter, run
+from scored.files import ROOT, UserError, atomic_write, display_path, exclusive, read_json, write_json
 
 TASKS = {  # by the end of the architecture's name
     "ForSequenceClassification": "sentiment_analysis",
@@ -150,11 +158,11 @@ def repairs(module, about: dict) -> dict[str, list]:
 
 
 class Measured:
-    """The rows of one model under any choices, each measured once. Raises Refused if it fails."""
+    """The rows of one model under any choices, each measured once. Raises CannotMeasure if it fails."""
 
     def __init__(self, module, args, model, load: Callable):
         self.module, self.args, self.model, self.load = module, args, model, load
-        self.code, self.rows, self.passes = harness.code_state(module.TASK), {}, set()
+        self.code, self.rows, self.passes = code_state(module.TASK), {}, set()
 
     def __call__(self, *wanted: dict) -> list[dict]:
         """A row for each set of choices; what shares inputs shares a forward pass."""
@@ -169,13 +177,13 @@ class Measured:
                 continue
             task = replace(self.module.TASK, protocols=new)
             args = argparse.Namespace(**{**vars(self.args), "dtype": dtype, "protocol": None, "split": None})
-            passes = harness.plan(task, args, self.model, [], self.load, self.code)
+            passes = plan(task, args, self.model, [], self.load, self.code)
             self.passes |= {part.file for part in passes}
-            jobs = [harness.Job(self.model, passes)]
-            (job,) = harness.spread(task, args, jobs) if args.cluster else jobs
-            for row in harness.measure(task, args, job, self.code):
+            jobs = [Job(self.model, passes)]
+            (job,) = run_on_cluster(task, args, jobs) if args.cluster else jobs
+            for row in measure(task, args, job, self.code):
                 if "error" in row:
-                    raise harness.Refused(f"failed at {row['stage']}: {row['error']}")
+                    raise CannotMeasure(f"failed at {row['stage']}: {row['error']}")
                 self.rows[row["protocol"]] = row
         return [self.rows[key] for key in keys]
 
@@ -197,8 +205,8 @@ def repair(measured: Measured, faithful: dict, claim: float, metric: str, tries:
 def labels_of(measured: Measured, choices: dict) -> dict:
     """What another order of the labels would gain, found in the predictions saved for these choices."""
     (row,) = measured(choices)
-    table, record = harness.predictions(harness.ROOT / row["predictions"]["file"])
-    data = harness.subset(measured.load(choices["split"]), record["limit"])
+    table, record = read_predictions(ROOT / row["predictions"]["file"])
+    data = subset(measured.load(choices["split"]), record["limit"])
     module, about = measured.module, record["about"]
     said, true, order = module.answers(table, data, protocol_of(module, choices), about)
     found, gain = best_order(said, true, order)
@@ -222,7 +230,7 @@ def explain(measured: Measured, seen: dict, faithful: dict, claim: dict | None) 
     (row,) = measured(faithful)
     labels = labels_of(measured, faithful)
     if claim:
-        _, record = harness.predictions(harness.ROOT / row["predictions"]["file"])
+        _, record = read_predictions(ROOT / row["predictions"]["file"])
         tries = repairs(module, record["about"])
         tries["labels"] += [tuple(labels["order"])] if labels["permuted"] else []
         faithful = repair(measured, faithful, claim["fraction"], metric, tries)
@@ -331,7 +339,7 @@ def draw(path: Path, found: dict) -> None:
     width = max(6.5, 1.9 * (len(found["causes"]) + 3))
     figure = Figure(figsize=(width, 4.5), dpi=110, layout="constrained")
     plot(figure.add_subplot(), found)
-    with harness.atomic(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png")
 
 
@@ -339,32 +347,30 @@ def draw(path: Path, found: dict) -> None:
 
 
 def choices_of(text: str, module, dtype: str, split: str) -> dict:
-    """`standard` or `standard,threshold=0.5` as flat choices. Raises Problem for what the task has not."""
+    """`standard` or `standard,threshold=0.5` as flat choices. Raises UserError for what the task has not."""
     name, *changes = text.split(",")
     if name not in module.TASK.protocols:
-        raise harness.Problem(f"no protocol {name!r}; there are {', '.join(module.TASK.protocols)}")
+        raise UserError(f"no protocol {name!r}; there are {', '.join(module.TASK.protocols)}")
     choices = flat(module.TASK.protocols[name], dtype)
-    if choices["split"] in (None, harness.CLAIM):
+    if choices["split"] in (None, CLAIM):
         choices["split"] = split
-    words = {"dtype": harness.DTYPES, "labels": (module.BY_NAME, module.BY_INDEX), "boxes": ("float", "int")}
+    words = {"dtype": DTYPES, "labels": (module.BY_NAME, module.BY_INDEX), "boxes": ("float", "int")}
     for change in changes:
         choice, _, value = change.partition("=")
         if choice not in choices:
-            raise harness.Problem(
-                f"{module.TASK.name} has no choice {choice!r}; there are {', '.join(choices)}"
-            )
+            raise UserError(f"{module.TASK.name} has no choice {choice!r}; there are {', '.join(choices)}")
         if choice in words and value not in words[choice]:  # else it would be taken for the first
-            raise harness.Problem(f"no {choice} {value!r}; there are {', '.join(words[choice])}")
+            raise UserError(f"no {choice} {value!r}; there are {', '.join(words[choice])}")
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value, parse_constant=str)
         if isinstance(choices[choice], bool) and not isinstance(value, bool):
-            raise harness.Problem(f"no {choice} {value!r}; there are true and false")
+            raise UserError(f"no {choice} {value!r}; there are true and false")
         choices[choice] = value
     return choices
 
 
 def module_for(model) -> object:
-    """The task script for a model, by the architecture that its configuration names. Raises Refused."""
+    """The task script for a model, by the architecture that its configuration names. Raises CannotMeasure."""
     folder = Path(model.path) if model.path else None
     if folder is None:
         from huggingface_hub import hf_hub_download
@@ -375,38 +381,38 @@ def module_for(model) -> object:
         for end, module in TASKS.items():
             if name.endswith(end):
                 return importlib.import_module(module)
-    raise harness.Refused(f"no task script measures the architecture {', '.join(map(str, names))}")
+    raise CannotMeasure(f"no task script measures the architecture {', '.join(map(str, names))}")
 
 
 def one(text: str, args, cache: Callable) -> dict:
     """The explanation of one model, or its error."""
     about = {"model": text}
     try:
-        model = harness.resolve(text)
+        model = resolve(text)
         module = module_for(model)
         about = {"model": model.name, "revision": model.revision, "task": module.TASK.name}
         metric = METRIC[module.TASK.dataset]
         claims = [
-            c for c in harness.card(model).claims if c.dataset == module.TASK.dataset and c.metric == metric
+            c for c in read_card(model).claims if c.dataset == module.TASK.dataset and c.metric == metric
         ]
         claim = next((structs.asdict(c) for c in claims if c.fraction is not None), None)
         split = claim["split"] if claim and claim["split"] in module.TASK.splits else module.TASK.split
         ends = [choices_of(text, module, args.dtype, split) for text in (args.seen, args.faithful)]
         measured = Measured(module, args, model, functools.cache(lambda split: cache(module, split)))
         return about | {"dataset": module.TASK.dataset} | explain(measured, *ends, claim)
-    except harness.Problem:
+    except UserError:
         raise
     except Exception as why:
-        return about | {"error": harness.one_line(why)}
+        return about | {"error": describe_error(why)}
 
 
 def kept(path: Path) -> dict[str, dict]:
     """Model -> explanation, from an earlier run or one beside this."""
-    before = harness.read_json(path, dict) if path.exists() else {"explanations": []}
+    before = read_json(path, dict) if path.exists() else {"explanations": []}
     try:
         return {str(found["model"]): found for found in before["explanations"]}
     except (KeyError, TypeError) as why:
-        raise harness.Problem(f"{harness.shown(path)} holds no explanations; move it away") from why
+        raise UserError(f"{display_path(path)} holds no explanations; move it away") from why
 
 
 def better(old: dict, new: dict) -> bool:
@@ -440,9 +446,9 @@ def show(found: dict) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Splits the gap between claim and measurement into points per cause.",
-        formatter_class=harness.Help,
+        formatter_class=HelpFormatter,
     )
-    here = harness.HERE
+    here = HERE
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id, id@revision or local folder")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="the data set's folder, as for the task's script"
@@ -451,7 +457,7 @@ def main() -> int:
                         help="how it was measured")  # fmt: skip
     parser.add_argument("--faithful", default="standard", metavar="PROTOCOL[,CHOICE=VALUE…]",
                         help="how it should be measured")  # fmt: skip
-    harness.machine_flags(parser)
+    machine_flags(parser)
     parser.add_argument(
         "--output", type=Path, default=here / "results" / "explanations.json", help="explanations"
     )
@@ -461,28 +467,28 @@ def main() -> int:
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
     kept(args.output)  # before anything is measured: it may be broken
-    harness.writable("--output", args.output.parent)
-    harness.writable("--predictions", args.predictions)
+    require_writable("--output", args.output.parent)
+    require_writable("--predictions", args.predictions)
     failed = 0
     if args.cluster and args.data:
         args.data = args.data.resolve()
-    with harness.connected(None, args):
+    with connected(None, args):
         for text in args.models:
             found = one(text, args, cache)
-            with harness.locked(args.output):
+            with exclusive(args.output):
                 every = kept(args.output)
                 if kept_one := better(every.get(found["model"], {}), found):
-                    place = harness.shown(args.output)
+                    place = display_path(args.output)
                     print(f"{found['model']}: {place} keeps the explanation that it has", file=sys.stderr)
                 else:
                     every[found["model"]] = found
-                harness.write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
+                write_json(args.output, {"explanations": [every[name] for name in sorted(every)]})
             show(found)
             failed += "error" in found
             if args.figures and "error" not in found and not kept_one:
-                draw(args.figures / f"{harness.safe_name(found['model'])}.png", found)
+                draw(args.figures / f"{safe_name(found['model'])}.png", found)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    harness.run(main)
+    run(main)

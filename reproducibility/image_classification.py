@@ -15,9 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-import harness
-import images
-from imagenet_labels import map_labels, synsets
+from harness import images
+from harness.checkpoint import CannotMeasure, describe_error
+from harness.imagenet import map_labels, synsets
+from harness.runner import main
+from harness.task import Data, Task
+from scored.files import UserError
+from scored.intervals import wilson
 
 SIZE = 50_000  # images of the validation set; a smaller folder is measured, and its row says so
 KEPT = 10  # the best classes of each image that are saved: enough for top-5 under any mapping of the labels
@@ -53,7 +57,7 @@ def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
     names = ("LOC_val_solution.csv", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
     files = [place / name for place in (folder, folder.parent) for name in names if (place / name).is_file()]
     if not files:
-        raise harness.Problem(f"{folder} has neither <wnid>/ folders nor a file with answers. {NEEDED}")
+        raise UserError(f"{folder} has neither <wnid>/ folders nor a file with answers. {NEEDED}")
     index, file = {wnid: i for i, wnid in enumerate(synsets())}, files[0]
     try:
         lines = file.read_text("utf-8").splitlines()
@@ -67,40 +71,38 @@ def _truth(folder: Path) -> tuple[Path, dict[str, int]]:
         wnids = {number: wnid for wnid, number, *_ in order}  # these numbers follow no order one could derive
         return file, {f"ILSVRC2012_val_{n:08}": index[wnids[line]] for n, line in enumerate(lines, 1)}
     except (OSError, ValueError, KeyError, IndexError, AttributeError, csv.Error) as why:
-        raise harness.Problem(f"cannot read the answers in {file}: {why!r}. {NEEDED}") from why
+        raise UserError(f"cannot read the answers in {file}: {why!r}. {NEEDED}") from why
 
 
-def load_data(path: Path | None, split: str) -> harness.Data:
+def load_data(path: Path | None, split: str) -> Data:
     """The validation set: image files, or (Parquet file, row); targets are classes 0-999."""
     if path is None:
         return _parquet(*_from_hub(), HUB)
     if not path.is_dir():
-        raise harness.Problem(f"{path} is not a folder. {NEEDED}")
+        raise UserError(f"{path} is not a folder. {NEEDED}")
     if files := sorted(path.glob("**/validation*.parquet")):
         return _parquet(files, None, "local Parquet files")
     path = path / "val" if (path / "val").is_dir() else path
     index = {wnid: i for i, wnid in enumerate(synsets())}
     if folders := sorted(p for p in path.iterdir() if re.fullmatch(r"n\d{8}", p.name) and p.is_dir()):
         if unknown := [p.name for p in folders if p.name not in index]:
-            raise harness.Problem(
-                f"{path / unknown[0]} is not one of the 1,000 synsets of ImageNet-1k. {NEEDED}"
-            )
+            raise UserError(f"{path / unknown[0]} is not one of the 1,000 synsets of ImageNet-1k. {NEEDED}")
         files = [file for folder in folders for file in _images(folder)]
         targets = [index[file.parent.name] for file in files]
     else:
         answers, truth = _truth(path)
         files = _images(path)
         if without := [file.name for file in files if file.stem not in truth]:
-            raise harness.Problem(f"{answers} has no answer for {without[0]} ({len(without)} such). {NEEDED}")
+            raise UserError(f"{answers} has no answer for {without[0]} ({len(without)} such). {NEEDED}")
         targets = [truth[file.stem] for file in files]
         if not all(0 <= target < 1000 for target in targets):
-            raise harness.Problem(f"{answers} must number the classes 0 to 999. {NEEDED}")
+            raise UserError(f"{answers} must number the classes 0 to 999. {NEEDED}")
     if not files:
-        raise harness.Problem(f"{path} holds no images. {NEEDED}")
+        raise UserError(f"{path} holds no images. {NEEDED}")
     revision, hashes = images.content_revision(files, targets)
     source = f"local folder, {len(files):,} images"
     names = [str(f) for f in files]
-    return harness.Data("validation", revision, source, names, targets, SIZE, hashes=hashes)
+    return Data("validation", revision, source, names, targets, SIZE, hashes=hashes)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -117,9 +119,7 @@ def _from_hub() -> tuple[list[Path], str]:
     try:
         folder = snapshot_download(HUB, repo_type="dataset", allow_patterns=["data/validation*.parquet"])
     except (HfHubHTTPError, OSError) as why:
-        raise harness.Problem(
-            f"cannot fetch {HUB} from the Hub: {str(why).splitlines()[0]}. {NEEDED}"
-        ) from why
+        raise UserError(f"cannot fetch {HUB} from the Hub: {str(why).splitlines()[0]}. {NEEDED}") from why
     return sorted(Path(folder).glob("data/validation*.parquet")), Path(folder).name
 
 
@@ -141,7 +141,7 @@ class About(msgspec.Struct):
     info: _Info = msgspec.field(default_factory=_Info)
 
 
-def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Data:
+def _parquet(files: list[Path], revision: str | None, source: str) -> Data:
     """Examples (file, row) of Parquet files with the Hub's columns `image` (bytes) and `label`."""
     import pyarrow.parquet
 
@@ -154,15 +154,13 @@ def _parquet(files: list[Path], revision: str | None, source: str) -> harness.Da
             names = msgspec.json.decode(about, type=About).info.features.label.names
             order = map_labels(names)[0] if names else range(1000)
             targets += [order[label] if 0 <= label < 1000 else -1 for label in labels]
-        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException, harness.Refused) as why:
-            raise harness.Problem(f"{file} cannot be read: {harness.one_line(why)}. {NEEDED}") from why
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException, CannotMeasure) as why:
+            raise UserError(f"{file} cannot be read: {describe_error(why)}. {NEEDED}") from why
         examples += [(str(file), row) for row in range(len(labels))]
     if not targets or min(targets) < 0:
-        raise harness.Problem(
-            f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}"
-        )
+        raise UserError(f"the Parquet files of {source} hold no labels 0-999 (the test split?). {NEEDED}")
     revision = revision or images.content_revision(files, targets)[0]
-    return harness.Data("validation", revision, f"{source}, {len(targets):,} images", examples, targets, SIZE)
+    return Data("validation", revision, f"{source}, {len(targets):,} images", examples, targets, SIZE)
 
 
 _lock = threading.Lock()
@@ -201,7 +199,7 @@ def load_model(folder: Path, device: str, dtype: str) -> images.Model:
     return images.load(AutoModelForImageClassification, folder, device, dtype)
 
 
-def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_size: int) -> Iterator:
+def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int) -> Iterator:
     """The KEPT highest logits of each image and their classes; once more for an image that EXIF turns."""
     import numpy as np
 
@@ -222,7 +220,7 @@ def predict(model: images.Model, data: harness.Data, protocol: Protocol, batch_s
     )
 
 
-def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
+def score(table, data: Data, protocol: Protocol, about: dict) -> dict:
     """Top-1 and top-5 accuracy of saved predictions, with 95 % Wilson intervals."""
     import numpy as np
 
@@ -232,14 +230,14 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
     right = {"accuracy": int(hits[:, 0].sum()), "accuracy-top5": int(hits[:, :5].any(1).sum())}
     return {
         "metrics": {name: count / len(hits) for name, count in right.items()},
-        "intervals": {name: harness.wilson(count, len(hits)) for name, count in right.items()},
+        "intervals": {name: wilson(count, len(hits)) for name, count in right.items()},
         "interval_method": dict.fromkeys(right, "Wilson"),
         "labels": words,
         "turned_by_exif": images.turned(table, "classes"),
     }
 
 
-def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
     """Which output answered each image (n), which class is right (n), which class each output declares."""
     import numpy as np
 
@@ -248,14 +246,14 @@ def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple
     return said, np.array(data.targets), map_labels(about["labels"], protocol.labels)[0]
 
 
-def class_names(data: harness.Data) -> dict[int, str]:
+def class_names(data: Data) -> dict[int, str]:
     return dict(enumerate(synsets().values()))
 
 
 BY_NAME, BY_INDEX = "name", "index"
 FACTORS = {"labels": "label mapping", "exif": "EXIF orientation"}  # what explain.py calls the choices
 
-TASK = harness.Task(
+TASK = Task(
     name="image-classification",
     dataset="imagenet-1k",
     folder="IMAGENET",
@@ -270,7 +268,7 @@ TASK = harness.Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    code=("images.py", "imagenet_labels.py", "../assets/data/imagenet_synsets.json"),
+    code=("harness/images.py", "harness/imagenet.py", "../assets/data/imagenet_synsets.json"),
 )
 if __name__ == "__main__":
-    harness.start(TASK)
+    main(TASK)

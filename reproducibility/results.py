@@ -17,9 +17,11 @@ from typing import NotRequired, TypedDict
 import msgspec
 from msgspec.structs import asdict
 
-import harness
-from err import STUDY, current
-from harness import PTM, ROOT, Help, Problem, atomic, read_json, run, shown, write_json
+from harness.rows import safe_name
+from ptm import PTM
+from scored.cli import HelpFormatter, run
+from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
+from scored.verdicts import STUDY, latest_rows
 
 RESULTS = ROOT / "reproducibility" / "results"
 HUB_IDS = {
@@ -155,7 +157,9 @@ def gather(folder: Path) -> dict:
             rows, discrepancies = rows + more_rows, discrepancies + more_discrepancies
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as why:
             reason = f"no {why}" if isinstance(why, KeyError) else why
-            raise Problem(f"{shown(path)} does not hold results: {reason}; mend or remove it") from why
+            raise UserError(
+                f"{display_path(path)} does not hold results: {reason}; mend or remove it"
+            ) from why
     seen = {row["model"] for row in rows if row["source"] == STUDY}
     for model, (name, citation) in candidates.items():
         if model not in seen:
@@ -196,7 +200,7 @@ def eval_results(rows: list[dict], source_url: str) -> dict[str, list[dict]]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     found = {}
-    for row in current([row for row in rows if row["protocol"] == "standard" and "error" not in row]):
+    for row in latest_rows([row for row in rows if row["protocol"] == "standard" and "error" not in row]):
         examples = row["examples"]
         if not examples["evaluated"] or examples["evaluated"] != examples["expected"]:
             continue
@@ -221,7 +225,7 @@ def eval_results(rows: list[dict], source_url: str) -> dict[str, list[dict]]:
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Gathers every result into results.json and results.csv.",
-        formatter_class=Help,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
     parser.add_argument("--output", type=Path, default=RESULTS.parent, help="folder for the two tables")
@@ -233,12 +237,12 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.eval_results and not (args.source_url or "").startswith(("https://", "http://")):
-        raise Problem("--eval-results needs --source-url, the address where these results are published")
+        raise UserError("--eval-results needs --source-url, the address where these results are published")
     if not args.results.is_dir():
-        raise Problem(f"--results {shown(args.results)} is not a folder; run from a whole checkout")
+        raise UserError(f"--results {display_path(args.results)} is not a folder; run from a whole checkout")
     gathered = gather(args.results)
     write_json(args.output / "results.json", gathered)
-    with atomic(args.output / "results.csv") as file:
+    with atomic_write(args.output / "results.csv") as file:
         file.write(table(gathered["rows"]))
     if args.eval_results:
         import yaml
@@ -246,11 +250,11 @@ def main() -> int:
         try:
             found = eval_results(gathered["rows"], args.source_url)
         except (KeyError, TypeError, ValueError, AttributeError) as why:
-            raise Problem(
-                f"--eval-results: a row under {shown(args.results)} lacks what it needs: {why!r}"
+            raise UserError(
+                f"--eval-results: a row under {display_path(args.results)} lacks what it needs: {why!r}"
             ) from why
         for model, entries in found.items():
-            with atomic(args.eval_results / f"{harness.safe_name(model)}.yaml") as file:
+            with atomic_write(args.eval_results / f"{safe_name(model)}.yaml") as file:
                 yaml.safe_dump(entries, file, sort_keys=False)
     counts = Counter(
         (row["task"], row["source"], str(row["protocol"]), "failed" if row.get("error") else "measured")

@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import harness
+from harness.checkpoint import CannotMeasure, digest, load_pretrained, refuse_remote_code
+from harness.process import map_in_threads
+from harness.runner import main
+from harness.task import CLAIM, Batch, Data, Task
+from scored.files import UserError
+from scored.intervals import wilson
 
 LABELS = ["sadness", "joy", "love", "anger", "fear", "surprise"]  # the data set's order
 SIZES = {"train": 16000, "validation": 2000, "test": 2000}
@@ -40,7 +45,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "standard": Protocol(split=harness.CLAIM, labels=BY_NAME),
+    "standard": Protocol(split=CLAIM, labels=BY_NAME),
     "scored-2022": Protocol(split="test", labels=BY_INDEX),
 }
 
@@ -48,22 +53,20 @@ PROTOCOLS = {
 # ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def load_data(path: Path | None, split: str) -> harness.Data:
-    """The texts and labels of a split, from `<path>/<split>.jsonl` or from the Hub. Raises Problem."""
+def load_data(path: Path | None, split: str) -> Data:
+    """The texts and labels of a split, from `<path>/<split>.jsonl` or from the Hub. Raises UserError."""
     if path is None:
         texts, labels, revision = from_hub(split)
-        return harness.Data(split, revision, DATASET, texts, labels, SIZES[split])
+        return Data(split, revision, DATASET, texts, labels, SIZES[split])
     texts, labels = from_file(Path(path) / f"{split}.jsonl")
-    return harness.Data(
-        split, f"sha256:{harness.digest(texts, labels)}", "local folder", texts, labels, SIZES[split]
-    )
+    return Data(split, f"sha256:{digest(texts, labels)}", "local folder", texts, labels, SIZES[split])
 
 
 def from_file(file: Path) -> tuple[list[str], list[int]]:
     try:
         content = file.read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as why:
-        raise harness.Problem(f"cannot read {file}: {why}. --data is {DATA_HELP}") from why
+        raise UserError(f"cannot read {file}: {why}. --data is {DATA_HELP}") from why
     texts, labels = [], []
     for number, line in enumerate(content.split("\n") if content else [], 1):  # a text may hold other breaks
         try:
@@ -73,11 +76,11 @@ def from_file(file: Path) -> tuple[list[str], list[int]]:
                 raise ValueError("text must be a string and label 0-5")
             text.encode()  # a lone surrogate is no character, and no tokenizer takes it
         except (ValueError, KeyError, TypeError, RecursionError) as why:
-            raise harness.Problem(f"{file}, line {number}: {why!r}. --data is {DATA_HELP}") from why
+            raise UserError(f"{file}, line {number}: {why!r}. --data is {DATA_HELP}") from why
         texts.append(text)
         labels.append(label)
     if not texts:
-        raise harness.Problem(f"{file} is empty. --data is {DATA_HELP}")
+        raise UserError(f"{file} is empty. --data is {DATA_HELP}")
     return texts, labels
 
 
@@ -89,9 +92,9 @@ def from_hub(split: str) -> tuple[list[str], list[int], str]:
         revision = HfApi().dataset_info(DATASET, timeout=60).sha
         data = load_dataset(DATASET, CONFIG, split=split, revision=revision)
     except Exception as why:  # the library raises of many kinds for a Hub out of reach
-        raise harness.Problem(f"cannot get {DATASET} from the Hub: {why}. Give --data: {DATA_HELP}") from why
+        raise UserError(f"cannot get {DATASET} from the Hub: {why}. Give --data: {DATA_HELP}") from why
     if data.features["label"].names != LABELS:
-        raise harness.Problem(f"{DATASET} at {revision} has other labels: {data.features['label'].names}")
+        raise UserError(f"{DATASET} at {revision} has other labels: {data.features['label'].names}")
     return list(data["text"]), list(data["label"]), revision
 
 
@@ -109,24 +112,24 @@ class Classifier:
 
 
 def load_model(folder: Path, device, dtype) -> Classifier:
-    """A text classifier with one logit per emotion. Raises Refused for any other model."""
+    """A text classifier with one logit per emotion. Raises CannotMeasure for any other model."""
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    harness.refuse_remote_code(folder)
+    refuse_remote_code(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if sorted(config.id2label) != list(range(len(config.id2label))):
-        raise harness.Refused(
+        raise CannotMeasure(
             "its labels are not numbered from 0 on, so that nobody can tell which output is which"
         )
     labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
     if len(labels) != len(LABELS):
         some = ", ".join(labels[:8])
-        raise harness.Refused(f"it has {len(labels)} labels ({some}) and emotion has {len(LABELS)}")
-    net = harness.pretrained(AutoModelForSequenceClassification, folder, device, dtype)
+        raise CannotMeasure(f"it has {len(labels)} labels ({some}) and emotion has {len(LABELS)}")
+    net = load_pretrained(AutoModelForSequenceClassification, folder, device, dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     needed = set(tokenizer.vocab_files_names.values())
     if needed and not any((folder / name).exists() for name in needed):  # transformers makes up an empty one
-        raise harness.Refused(f"it has no tokenizer ({' or '.join(sorted(needed))})")
+        raise CannotMeasure(f"it has no tokenizer ({' or '.join(sorted(needed))})")
     length = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else None
     return Classifier(net, tokenizer, device, length, min(positions(net), default=None), labels)
 
@@ -160,9 +163,7 @@ def can_batch(model: Classifier) -> bool:
     return None not in (model.tokenizer.pad_token_id, getattr(model.net.config, "pad_token_id", None))
 
 
-def predict(
-    model: Classifier, data: harness.Data, protocol: Protocol, batch_size: int
-) -> Iterator[harness.Batch]:
+def predict(model: Classifier, data: Data, protocol: Protocol, batch_size: int) -> Iterator[Batch]:
     """Float32 logits (n, labels) of every text; longest first, so that like lengths share a batch."""
     import torch
 
@@ -183,7 +184,7 @@ def predict(
             return model.tokenizer.pad(batch, return_tensors="pt", verbose=False).to(model.device)
         return {name: torch.tensor(values, device=model.device) for name, values in batch.items()}
 
-    def answer(places: Sequence[int]) -> harness.Batch:
+    def answer(places: Sequence[int]) -> Batch:
         with torch.inference_mode():
             logits = model.net(**inputs(places)).logits
         columns = {
@@ -192,7 +193,7 @@ def predict(
             "logits": logits.float().cpu().numpy(),
             "truncated": [i in truncated for i in places],
         }
-        return harness.Batch(places, columns)
+        return Batch(places, columns)
 
     size = batch_size if can_batch(model) else 1
     if on_cpu or size == 1 or not padding_is_ignored(model.net, inputs, order[-1], order[0]):
@@ -202,7 +203,7 @@ def predict(
         groups = [order]
     batches = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
     with first_token_only(model.net, inputs(order[:1])) if on_cpu else contextlib.nullcontext():
-        yield from harness.at_once(answer, batches, model.device)
+        yield from map_in_threads(answer, batches, model.device)
 
 
 def padding_is_ignored(net, inputs: Callable, short: int, long: int) -> bool:
@@ -264,7 +265,7 @@ def first_token_only(net, probe: dict) -> Iterator[None]:
 
 
 def label_order(names: list[str], how: str) -> tuple[list[int], str]:
-    """For each of a model's labels the data set's index, and how it was found. Raises Refused."""
+    """For each of a model's labels the data set's index, and how it was found. Raises CannotMeasure."""
     if not isinstance(how, str):
         return list(how), "in a given order"
     if how == BY_INDEX:
@@ -273,7 +274,7 @@ def label_order(names: list[str], how: str) -> tuple[list[int], str]:
         return list(range(len(LABELS))), "by index: the model calls its labels LABEL_0 to LABEL_5"
     known = [name.strip().casefold() for name in names]
     if sorted(known) != sorted(LABELS):
-        raise harness.Refused(f"its labels {', '.join(names)} are not those of emotion: {', '.join(LABELS)}")
+        raise CannotMeasure(f"its labels {', '.join(names)} are not those of emotion: {', '.join(LABELS)}")
     return [LABELS.index(name) for name in known], "by name"
 
 
@@ -297,14 +298,14 @@ def scores_of(confusion) -> dict:
     }
 
 
-def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
+def score(table, data: Data, protocol: Protocol, about: dict) -> dict:
     """Accuracy, macro, micro and weighted F1 with 95 % intervals, from logits (n, labels) and labels (n)."""
     import numpy as np
 
     order, found = label_order(about["labels"], protocol.labels)
     logits = np.array(table["logits"].to_pylist())
     if not np.isfinite(logits).all():
-        raise harness.Refused(f"{(~np.isfinite(logits)).any(1).sum()} texts have logits that are not finite")
+        raise CannotMeasure(f"{(~np.isfinite(logits)).any(1).sum()} texts have logits that are not finite")
     said, true = np.array(order)[logits.argmax(1)], np.array(data.targets)
     confusion = np.zeros((len(LABELS), len(LABELS)), int)
     np.add.at(confusion, (true, said), 1)
@@ -314,7 +315,7 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
         k: np.quantile(v, [0.025, 0.975]).tolist() for k, v in scores_of(samples.reshape(-1, 6, 6)).items()
     }
     method = f"percentile bootstrap over texts, {RESAMPLES} resamples, seed 0"
-    exact = dict.fromkeys(("accuracy", "f1-micro"), harness.wilson(hits, n))
+    exact = dict.fromkeys(("accuracy", "f1-micro"), wilson(hits, n))
     return {
         "metrics": {name: float(value) for name, value in scores_of(confusion).items()},
         "intervals": ends | exact,
@@ -324,7 +325,7 @@ def score(table, data: harness.Data, protocol: Protocol, about: dict) -> dict:
     }
 
 
-def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple:
+def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
     """Which head answered each text (n), which class is right (n), which class each head declares (6)."""
     import numpy as np
 
@@ -332,13 +333,13 @@ def answers(table, data: harness.Data, protocol: Protocol, about: dict) -> tuple
     return said, np.array(data.targets), label_order(about["labels"], protocol.labels)[0]
 
 
-def class_names(data: harness.Data) -> dict[int, str]:
+def class_names(data: Data) -> dict[int, str]:
     return dict(enumerate(LABELS))
 
 
 FACTORS = {"labels": "label order", "max_length": "truncation"}  # what explain.py calls the choices
 
-TASK = harness.Task(
+TASK = Task(
     name="sentiment-analysis",
     dataset="emotion",
     folder="EMOTION",
@@ -357,4 +358,4 @@ TASK = harness.Task(
 )
 
 if __name__ == "__main__":
-    harness.start(TASK)
+    main(TASK)

@@ -1,24 +1,24 @@
-"""What all tests share: the project's folders on the path, and `shared`, the folder of real data."""
+"""Fixtures and markers of all tests."""
 
 import sys
 from pathlib import Path
 
-import hypothesis
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
-# For `protections.py`, which asks whether a test fails and not for the smallest input that makes it fail.
-found = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-hypothesis.settings.register_profile("found", phases=found)
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from bench import bench
+from project import SHARED
+from zoo import altered, zoo
+
+__all__ = ["altered", "bench", "zoo"]  # fixtures of support/
 
 
 def pytest_collection_modifyitems(items):
-    if not SHARED.is_dir():
-        for item in items:
-            if item.get_closest_marker("shared"):
-                item.add_marker(pytest.mark.skip(reason="needs ../shared, which is not there"))
+    for item in items:
+        if Path(item.fspath).parent.name == "long":
+            item.add_marker(pytest.mark.long)
+        if item.get_closest_marker("shared") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs ../shared, which is not there"))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 from run import machine  # noqa: E402
 
-from ptm import Help  # noqa: E402
+from scored.cli import HelpFormatter  # noqa: E402
 
 END = """
 seconds = time.perf_counter() - start
@@ -96,7 +96,7 @@ def make(path: Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=HelpFormatter)
     parser.add_argument("--records", type=int, default=300_000, help="records in the file")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each way in turns; the fastest counts")
     parser.add_argument(

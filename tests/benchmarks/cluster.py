@@ -102,8 +102,8 @@ def measured() -> list[tuple[float, float]]:
 
 def simulate(kinds: list[tuple[float, float]], args, seed: int) -> tuple[float, float, dict]:
     """(seconds until all is done, ideal seconds, counts) of one simulated run; times vary by a tenth."""
-    from cluster import Board, Work
-    from task import Failure
+    from harness.cluster import Board, Work
+    from harness.task import StageError
 
     draw, counts = random.Random(seed), {"crashes": 0, "nodes lost": 0, "loads": 0, "failed models": 0}
     times = [draw.choice(kinds) for _ in range(args.models)]
@@ -129,7 +129,7 @@ def simulate(kinds: list[tuple[float, float]], args, seed: int) -> tuple[float, 
     def drop(worker: int, why: str) -> None:
         work, number, *_ = busy.pop(worker)
         work.workers -= 1
-        board.lost(work, number, Failure("predict", why, True))
+        board.lost(work, number, StageError("predict", why, True))
 
     for node in range(args.nodes):
         heapq.heappush(events, (draw.expovariate(1 / args.node_lost), "lost", node, 0))

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = tuple("refresh audit runners vision cluster".split())
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 sys.path.append(str(ROOT))
-from ptm import Help, Problem, atomic, run  # noqa: E402
+from scored.cli import HelpFormatter, run  # noqa: E402
+from scored.files import UserError, atomic_write  # noqa: E402
 
 
 def machine() -> str:
@@ -41,7 +42,7 @@ def measured(script: str) -> list[dict]:
         command = [sys.executable, str(ROOT / "tests" / "benchmarks" / f"{script}.py"), "--json", str(path)]
         done = subprocess.run(command, check=False)
         if done.returncode or not path.exists():
-            raise Problem(f"{script}.py ended with code {done.returncode}; the README is left as it is")
+            raise UserError(f"{script}.py ended with code {done.returncode}; the README is left as it is")
         return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -73,8 +74,8 @@ def table(rows: dict[str, list[dict]], about: str) -> str:
         for row in found:
             ratio = row["ratio"]
             digits = 2 if (ratio or 0) < 2 else 1 if ratio < 20 else 0
-            shown = "" if ratio is None else f"{ratio:.{digits}f}"
-            cells = [row["what"], row["ours"], row["against"], shown, row["note"], f"`{script}.py`"]
+            ratio_text = "" if ratio is None else f"{ratio:.{digits}f}"
+            cells = [row["what"], row["ours"], row["against"], ratio_text, row["note"], f"`{script}.py`"]
             lines.append(
                 "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
             )
@@ -84,12 +85,12 @@ def table(rows: dict[str, list[dict]], about: str) -> str:
 def replaced(text: str, made: str) -> str:
     """The text with what is between the two marks replaced."""
     if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise Problem(f"README.md must hold {BEGIN} and after it {END}, each once")
+        raise UserError(f"README.md must hold {BEGIN} and after it {END}, each once")
     return f"{text[: text.index(BEGIN)]}{BEGIN}\n{made}\n{text[text.index(END) :]}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=HelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, help="print the table of these, write nothing")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file that holds the marks")
     args = parser.parse_args()
@@ -102,7 +103,7 @@ def main() -> None:
     made = table(rows, about)
     print(made)
     if not args.only:
-        with atomic(args.readme) as file:
+        with atomic_write(args.readme) as file:
             file.write(replaced(text, made))
 
 

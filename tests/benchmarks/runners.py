@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.checkpoint import best_device
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
 BATCHES = (4, 16, 64)
@@ -92,7 +94,7 @@ def sentiment(shared: Path, device, limit: int | None, turns: int) -> list[dict]
     from transformers import pipeline
 
     import sentiment_analysis
-    from harness import subset
+    from harness.plan import subset
 
     folder = shared / "models" / "emotion-tiny"
     data = subset(sentiment_analysis.load_data(shared / "emotion", "test"), limit)
@@ -127,7 +129,6 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="(default: ../shared)")
     parser.add_argument("--json", type=Path, help="file for the rows")
     args = parser.parse_args()
-    from checkpoint import best_device
 
     print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}")
     write(args.json, sentiment(args.shared, best_device(args.device), args.limit, args.turns))

@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility"), str(Path(__file__).parent)]
-from harness import subset  # noqa: E402
+from harness import images  # noqa: E402
+from harness.plan import subset  # noqa: E402
 
 BERT = {"vocab_size": 30522, "pad_token_id": 0}
 SIZES = {
@@ -116,8 +117,6 @@ def network(task: str, kind: str, settings: dict):
 def core_seconds(task: str, net, settings: dict, count: int) -> float:
     """Core seconds an example that the task's `predict` takes for some of the shared examples."""
     import torch
-
-    import images
 
     script, name, folder, split = SCRIPTS[task]
     script = importlib.import_module(script)

@@ -25,7 +25,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
     import torch
     from transformers import pipeline
 
-    import images
+    from harness import images
 
     task, protocol, device = script.TASK.name, script.PROTOCOLS["scored-2022"], model.net.device
     pipe = pipeline(task, model=model.net, image_processor=model.processor, device=device)
@@ -95,7 +95,7 @@ def scoring(resamples: int) -> list[dict]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    import coco_scoring
+    from harness import coco
 
     ids, categories, truth, rows = val2017_sized()
 
@@ -118,7 +118,7 @@ def scoring(resamples: int) -> list[dict]:
         return scored.stats
 
     ours, stats = min(
-        (clock(coco_scoring.coco_stats, ids, categories, truth, rows) for _ in range(3)), key=lambda t: t[0]
+        (clock(coco.coco_stats, ids, categories, truth, rows) for _ in range(3)), key=lambda t: t[0]
     )
     theirs, wanted = clock(reference)
     assert (stats == wanted).all(), "the twelve numbers differ"
@@ -126,7 +126,7 @@ def scoring(resamples: int) -> list[dict]:
     row = {"what": what, "ours": f"{ours:.2f} s", "against": f"pycocotools: {theirs:.0f} s"}
     made = [row | {"ratio": theirs / ours, "note": "the twelve numbers are the same to the last bit"}]
     before = time.process_time()
-    took, _ = clock(coco_scoring.resampled, ids, categories, truth, rows, resamples)
+    took, _ = clock(coco.resampled, ids, categories, truth, rows, resamples)
     used = time.process_time() - before
     row = {
         "what": f"image bootstrap of the same, {resamples} resamples",

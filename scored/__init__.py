@@ -1,0 +1,1 @@
+"""The library behind the scripts; nothing in it is run."""
