@@ -9,29 +9,16 @@ import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import NotRequired, TypedDict
-
-import msgspec
 
 from harness.checkpoint import Model, digest, file_digest
 from harness.task import ForwardPass, StageError, Task, versions
 from scored.files import ROOT, UserError, atomic_write, display_path, exclusive, read_json, write_json
+from scored.schema import Row, check
 
 HERE = Path(__file__).resolve().parent
 SOURCE = "measured"  # as against the rows of the study
 # What a number rests on, beside the script.
 MEASURING = ("runner.py", "process.py", "shards.py", "checkpoint.py", "task.py")
-
-
-class Row(TypedDict):
-    """What is read of a row in a file, to tell which one another takes the place of."""
-
-    model: str
-    revision: str | None
-    split: NotRequired[str | None]
-    protocol: NotRequired[str | None]
-    key: NotRequired[str]
-    settings: NotRequired[dict]
 
 
 def code_state(task: Task) -> dict:
@@ -110,14 +97,10 @@ def read_rows(path: Path, task: Task) -> list[dict]:
     """The rows in a results file; none if there is no file yet. Raises UserError for another kind of file."""
     found = read_json(path, dict, "move it away to start afresh") if path.exists() else {}
     rows = found.get("rows", [])
-    try:
-        msgspec.convert(rows, list[Row])
-        if found.get("task", task.name) != task.name:
-            raise ValueError(f"they are of {found['task']}")
-    except ValueError as why:
-        raise UserError(
-            f"{display_path(path)} holds no rows of {task.name} ({why}); give another --results"
-        ) from why
+    where, advice = f"{display_path(path)} holds no rows of {task.name}", "give another --results"
+    check(rows, list[Row], where, advice)
+    if found.get("task", task.name) != task.name:
+        raise UserError(f"{where}: they are of {found['task']}; {advice}")
     return rows
 
 
