@@ -22,7 +22,7 @@ REAL = ROOT.parent / "shared/hub/models-2022-02.jsonl.gz"
 
 def serve(count: int, address) -> None:
     """A frozen FakeHub of `count` models: the real records over and over, each with an id of its own."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests/support"))
     from fake_hub import FakeHub
 
     made_up = {"id": "user/model", "tags": ["pytorch"], "lastModified": "2022-01-01T00:00:00.000Z"}
