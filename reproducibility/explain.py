@@ -31,7 +31,7 @@ from harness.rows import code_state, safe_name
 from harness.runner import DTYPES, HERE, machine_flags, measure, require_writable
 from harness.shards import read_predictions
 from harness.task import CLAIM, Job
-from scored.cli import HelpFormatter, run
+from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, atomic_write, display_path, exclusive, read_json, write_json
 
 TASKS = {  # by the end of the architecture's name
@@ -466,6 +466,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     cache = functools.cache(lambda module, split: module.TASK.load_data(args.data, split))
+    require_packages("torch", "transformers")
     kept(args.output)  # before anything is measured: it may be broken
     require_writable("--output", args.output.parent)
     require_writable("--predictions", args.predictions)

@@ -1,6 +1,7 @@
 """Command lines: exit codes, signals, help texts, and no secrets in what is printed."""
 
 import argparse
+import importlib.util
 import logging
 import os
 import re
@@ -15,6 +16,8 @@ from scored.files import ROOT, UserError, display_path
 # Read when huggingface_hub, transformers and datasets are imported, here and in child processes: no telemetry
 # in user agents, no request to a third host that counts how often a data set is loaded.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
+
+METADATA_SCRIPTS = ("modelinfo.py", "audit.py", "err.py", "ptm.py")  # need requirements-metadata.txt only
 
 
 def redact(text: str) -> str:
@@ -46,7 +49,7 @@ def set_up_process() -> None:
 def run(main: Callable[[], int | None]) -> None:
     """Run a script's `main` and exit with its code.
 
-    UserError and OSError: one line and code 2. Ctrl-C: 130, SIGTERM: 143, closed stdout: 1.
+    UserError, OSError, a missing package: one line and code 2. Ctrl-C: 130, SIGTERM: 143, closed stdout: 1.
     """
     script = Path(sys.argv[0]).name
     terminated = _interrupt_on_sigterm()
@@ -62,6 +65,12 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         code = 143 if terminated else 130
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if not _is_missing_package(error):
+            raise
+        code = 2
+        file = "requirements-metadata.txt" if script in METADATA_SCRIPTS else "requirements.txt"
+        print(f"{script}: needs the package {error.name}: pip install -r {file}", file=sys.stderr)
     except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
         code = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,6 +78,18 @@ def run(main: Callable[[], int | None]) -> None:
         code = 2
         print(f"{script}: {' '.join(redact(str(error)).split())}"[:500], file=sys.stderr)
     sys.exit(code)
+
+
+def require_packages(*names: str) -> None:
+    """Raise ModuleNotFoundError for a package that is not installed, before work that needs it begins."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _is_missing_package(error: ModuleNotFoundError) -> bool:
+    """Tell a package that is not installed from a module that an installed one lacks."""
+    return bool(error.name) and importlib.util.find_spec(error.name.partition(".")[0]) is None
 
 
 def _interrupt_on_sigterm() -> list[int]:

@@ -1,16 +1,16 @@
 """Fixtures and markers of all tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+import profiles
 from bench import bench
 from project import SHARED
 from zoo import altered, zoo
 
 __all__ = ["altered", "bench", "zoo"]  # fixtures of support/
+profiles.load()
 
 
 def pytest_collection_modifyitems(items):

@@ -31,7 +31,7 @@ from harness.process import run_in_process
 from harness.rows import add_row, code_state, error_row, make_row, read_rows, row_key
 from harness.task import CLAIM, Job, StageError, Task
 from ptm import PTM
-from scored.cli import HelpFormatter, run
+from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, display_path
 
 HERE = ROOT / "reproducibility"
@@ -183,6 +183,8 @@ def check_inputs(task: Task, args, load: Callable) -> None:
         if protocol.split != CLAIM or args.split:
             for split in splits(task, protocol, args.split, []):
                 load(split)
+    if not args.plan and not args.from_predictions:
+        require_packages("torch", "transformers")  # else a model's process blames the model
     if not args.plan:
         require_writable("--results", args.results.parent)
         require_writable("--predictions", args.predictions / task.folder)

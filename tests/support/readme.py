@@ -1,103 +1,85 @@
-"""What the README shows of the scripts, made by running them (used by cog; see README, "Changing things").
+"""Write what the READMEs show: outputs of scripts, licenses, and what the robustness tests try.
 
-python tests/support/readme.py    # every package that requirements.txt brings here, with its version and licence
+python tests/support/readme.py    # writes them into all READMEs; a test fails where they differ
 """
 
 import importlib
-import importlib.metadata
 import os
-import re
 import shlex
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-KEPT = set()  # lines of the blocks that stay as they stand
-CUDA = re.compile("nvidia-|cuda-|triton$")  # what a CUDA build of torch brings; the README says so in words
+import dependencies
+from project import ROOT
+
+FOLDERS = ("unit", "scripts", "long")
+READMES = [
+    "README.md",
+    "assets/README.md",
+    "reproducibility/README.md",
+    "tests/README.md",
+    "tests/benchmarks/README.md",
+]
+
+
+def run_cog(*flags: str) -> subprocess.CompletedProcess:
+    """Run cog on all READMEs: with -r it rewrites them, with --check it only compares."""
+    env = os.environ | {"PYTHONPATH": str(ROOT / "tests" / "support")}
+    command = [sys.executable, "-m", "cogapp", "-P", *flags, *READMES]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 def shell(command: str, hidden: str = "") -> None:
-    """Prints `command` and its output as a code block; `hidden` flags keep the working tree as it is.
-
-    What needs ../shared stays as it stands where that folder is missing.
-    """
-    import cog  # only while cogapp runs
-
-    if "../shared" in command and not (ROOT.parent / "shared").is_dir():
-        if cog.firstLineNum not in KEPT:  # the whole block, at its first command
-            print(cog.previous.strip("\n"))
-        KEPT.add(cog.firstLineNum)
-        return
+    """Print `command` and its output as a code block; `hidden` flags write to TMP, not to the checkout."""
     with tempfile.TemporaryDirectory() as folder:
-        words = shlex.split(f"{command} {hidden}".replace("TMP", folder))
-        words[0] = sys.executable if words[0] == "python" else words[0]
-        done = subprocess.run(
-            words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}, check=False
-        )
-    output = (done.stdout + ("" if done.returncode == 0 else done.stderr)).rstrip()
-    print(f"```console\n$ {command}\n{output}\n```")
+        arguments = shlex.split(f"{command} {hidden}".replace("TMP", folder))
+        if arguments[0] == "python":
+            arguments[0] = sys.executable
+        env = os.environ | {"COLUMNS": "100"}
+        done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    output = done.stdout
+    if done.returncode:
+        output += done.stderr
+    print(f"```console\n$ {command}\n{output.rstrip()}\n```")
 
 
-def helps(*scripts: str) -> None:
-    """Prints the --help of every script, folded."""
-    for script in scripts:
-        print(f"<details><summary><code>python {script} --help</code></summary>\n")
-        shell(f"python {script} --help")
-        print("\n</details>\n")
-
-
-def licences() -> dict[str, tuple[str, str]]:
-    """Package -> (version, licence as it states it) for all that requirements.txt brings, at any hand."""
-    from packaging.requirements import Requirement
-
-    todo = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().split()]
-    seen, found = set(), {}
-    while todo:
-        wanted = todo.pop()
-        name, extras = wanted.name.lower().replace("_", "-"), {"", *wanted.extras}
-        if (name, *sorted(extras)) in seen or CUDA.match(name):
-            continue
-        seen.add((name, *sorted(extras)))
-        about = importlib.metadata.metadata(name)
-        stated = about.get("License-Expression") or about.get("License") or ""
-        classes = [
-            c.rpartition(" :: ")[2] for c in about.get_all("Classifier", []) if c.startswith("License")
-        ]
-        brief = stated if stated and len(stated) < 60 and "\n" not in stated else ", ".join(classes)
-        found[name] = (about["Version"], brief or stated.strip().splitlines()[0])
-        for line in importlib.metadata.requires(name) or ():
-            need = Requirement(line)
-            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras):
-                todo.append(need)
-    return dict(sorted(found.items()))
-
-
-def licence_table() -> None:
-    """Prints what requirements.txt pins, by licence. What that brings may differ tomorrow, so not here."""
-    by_licence, pinned = {}, (ROOT / "requirements.txt").read_text().lower().replace("_", "-")
-    for name, (_, licence) in licences().items():
-        if f"\n{name}==" in f"\n{pinned}":
-            by_licence.setdefault(licence, []).append(name)
-    print("| licence, as the package states it | packages |\n|---|---|")
-    for licence, names in sorted(by_licence.items(), key=lambda row: (-len(row[1]), row[0])):
-        print(f"| {licence} | {', '.join(names)} |")
+def licenses() -> None:
+    """Print a table of the packages that requirements.txt pins, by license."""
+    pinned = {dependencies.normalize(pin.name) for pin in dependencies.pins("requirements.txt")}
+    by_license = {}
+    for name, package in dependencies.installed(dependencies.WHOLE).items():
+        if name in pinned:
+            by_license.setdefault(dependencies.license_of(package), []).append(name)
+    print("| license, as the package states it | packages |\n|---|---|")
+    for stated, names in sorted(by_license.items(), key=lambda row: (-len(row[1]), row[0])):
+        print(f"| {stated} | {', '.join(names)} |")
 
 
 def tried() -> None:
-    """Prints a table with a row for each test marked `tried(what, times, outcome)`."""
-    import project  # noqa: F401  (puts the folders of the scripts on the path)
-
+    """Print a table with a row for each test marked `tried(what, times, outcome)`."""
     print("| what was tried | times | what happened | test |\n|---|---|---|---|")
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
-        for name, test in vars(importlib.import_module(path.stem)).items():
-            for mark in getattr(test, "pytestmark", []) if callable(test) else []:
-                if mark.name == "tried" and test.__module__ == path.stem:
-                    what, times, outcome = mark.args
-                    print(f"| {what} | {times:,} | {outcome} | `{path.name}`: `{name}` |")
+    for folder in FOLDERS:
+        directory = ROOT / "tests" / folder
+        sys.path.append(str(directory))
+        for path in sorted(directory.glob("test_*.py")):
+            for name, what, times, outcome in marked(path.stem):
+                print(f"| {what} | {times:,} | {outcome} | `{folder}/{path.name}`: `{name}` |")
+
+
+def marked(module: str) -> list[tuple[str, str, int, str]]:
+    """List the tests of a module that are marked `tried`: name, what, times and outcome."""
+    rows = []
+    for name, test in vars(importlib.import_module(module)).items():
+        if not name.startswith("test_") or test.__module__ != module:
+            continue
+        for mark in getattr(test, "pytestmark", []):
+            if mark.name == "tried":
+                rows.append((name, *mark.args))
+    return rows
 
 
 if __name__ == "__main__":
-    for package, facts in licences().items():
-        print(package, *facts, sep="\t")
+    done = run_cog("-r")
+    print(done.stdout + done.stderr, end="")
+    sys.exit(done.returncode)
