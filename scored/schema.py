@@ -1,11 +1,11 @@
-"""What result rows, comparisons and explanations must hold: one definition for every reader.
+"""What result rows and explanations must hold: one definition for every reader.
 
 Files of results hold what strangers' cards say, so each is checked as a whole before anything is computed.
 Further keys are allowed; `reproducibility/README.md` lists those of a row.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
@@ -111,31 +111,6 @@ class Explanation(TypedDict):
     seen: NotRequired[Endpoint]
     causes: list[Cause]
     unexplained_points: Points | None
-
-
-class Comparisons(TypedDict):
-    """The comparisons of one data set in err.json."""
-
-    task: str
-    k: Count
-    n: Count
-    models: list[dict]
-
-
-class Series(TypedDict):
-    """One source and protocol in err.json."""
-
-    source: str
-    protocol: str
-    measured: str
-    datasets: dict[str, Comparisons]
-
-
-class ComparisonFile(TypedDict):
-    """What other scripts read of err.json."""
-
-    series: list[Series]
-    published: dict[str, Any]
 
 
 def check(value: object, kind: type, where: str, advice: str) -> None:

@@ -1,0 +1,78 @@
+"""The records of err.json: claims beside measurements, by data set. err.py writes them, others read them."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from scored.files import display_path
+from scored.schema import Count, check, read_versioned
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim beside a measurement in err.json; fields that do not apply are absent."""
+
+    model: str | None  # None: a difference that was published without its model
+    metric: str | None
+    verdict: str
+    headline: bool = False  # counts in k of n
+    off: bool = False  # the discrepancy is above the threshold
+    discrepancy: float | UnsetType = UNSET  # points: measured minus claimed
+    revision: str | UnsetType | None = UNSET
+    claimed: float | UnsetType | None = UNSET  # as a fraction
+    claimed_as: int | float | str | UnsetType = UNSET
+    claimed_split: str | UnsetType | None = UNSET
+    claim_from: str | UnsetType = UNSET
+    measured: float | UnsetType = UNSET
+    measured_split: str | UnsetType = UNSET
+    rule: str | UnsetType = UNSET
+    precision_points: float | UnsetType = UNSET
+    n_claimed: int | UnsetType = UNSET
+    n_measured: int | UnsetType = UNSET
+    interval_points: list[float] | UnsetType = UNSET
+    why: str | UnsetType = UNSET
+    verdict_under_standard: str | UnsetType = UNSET
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparisons of one data set in one series: k of n models are off."""
+
+    task: str
+    k: Count
+    n: Count
+    fraction: float | None
+    interval: list[float] | None
+    verdicts: dict[str, int]
+    left_out: dict[str, int]  # reason -> models
+    superseded: Count  # rows that a newer or fuller measurement replaces
+    models: list[Comparison]
+    note: str | UnsetType = UNSET
+    published: str | UnsetType | None = UNSET  # the study's rows only
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one source measured under one protocol, by data set."""
+
+    source: str
+    protocol: str
+    measured: str
+    datasets: dict[str, Summary]
+
+
+class ComparisonFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The file err.json."""
+
+    schema: int
+    threshold_points: float
+    series: list[Series]
+    published: dict[str, Any]
+    reference: list[dict] | UnsetType = UNSET
+
+
+def read_comparisons(path: Path) -> ComparisonFile:
+    """Read err.json. Raises UserError for another schema or content."""
+    advice = "Write it with: python err.py"
+    value = read_versioned(path, advice)
+    check(value, ComparisonFile, display_path(path), advice)
+    return msgspec.convert(value, ComparisonFile)
