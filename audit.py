@@ -319,7 +319,7 @@ def artifacts_and_risks():
     kinds = {}  # models that are alike in all this: a few hundred kinds, each with its models and downloads
     while batch := (yield):
         for m in described(batch):
-            licence = m.licence if m.licence in (None, "unknown", "other") else "stated"
+            licence = m.license if m.license in (None, "unknown", "other") else "stated"
             kind = TAGS.intersection(m.tags), licence, m.gated is not None, m.task is not None, m.has_card
             row = kinds.get(kind) or kinds.setdefault(kind, [0, 0])
             row[0] += 1
@@ -721,7 +721,7 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
     facts = {
         "task": model.task,
         "downloads": f"{model.downloads:,} in 30 days, rank {rank:,} of {n:,}" if known else None,
-        **{"licence": model.licence, "formats": ", ".join(formats)},
+        **{"licence": model.license, "formats": ", ".join(formats)},
         **{"custom code": "yes" if "custom_code" in model.tags else None, "gated": model.gated},
         **{"base models": ", ".join(bases(model)), "last change": model.modified},
         "claims": f"{len(model.claims)}; {len(model.rejected)} rejected",

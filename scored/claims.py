@@ -7,7 +7,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -22,43 +22,63 @@ def _key(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
-def _index(words: dict[str, list[str]]) -> dict[str, str]:
-    return {_key(alias): name for name, aliases in words.items() for alias in [name, *aliases]}
+def _index(aliases: dict[str, Iterable[str]]) -> dict[str, str]:
+    """Map the key of each name and alias to the name."""
+    index = {}
+    for name, others in aliases.items():
+        for alias in (name, *others):
+            index[_key(alias)] = name
+    return index
 
 
-_METRIC, _DATASET = (
-    _index(VOCABULARY["metrics"]),
-    _index({name: benchmark.aliases for name, benchmark in all_benchmarks().items()}),
-)
+_METRIC = _index(VOCABULARY["metrics"])
+_DATASET = _index({name: benchmark.aliases for name, benchmark in all_benchmarks().items()})
 _AT_ONE_IOU = {(over, at) for over in ("AP", "mAP") for at in ("AP50", "AP75")}
 _TOP = re.compile(r"(?<![a-z])top[\W_]?([1-9]\d?)(?![\d.])|@ ?([1-9]|10)(?![\w.]| *[a-z%])")  # no resolution
 
 
-@functools.lru_cache(4096)  # the same few words in most cards
+@functools.lru_cache(4096)  # most cards use the same few names
 def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
-    """The vocabulary's word for a metric of type `stated` that the card calls `name`.
+    """Return the vocabulary's word for a metric of type `stated` that the card calls `name`.
 
     The name may refine the type (`accuracy` called "Top-5 Accuracy", `mAP` called "mAP@0.5", `f1` called
     "F1 Macro"), as may `average`, the argument of an F1. A metric outside the vocabulary keeps its own name
     in lower case.
     """
-    found = _METRIC.get(_key(stated or "")) or _METRIC.get(_key(name or ""))
-    called = _METRIC.get(_key(name or ""))
-    if called and found and (called.startswith(found + "-") or (found, called) in _AT_ONE_IOU):
-        found = called
-    if found == "accuracy" and not called and (top := _TOP.search((name or "").casefold())):
-        found = "accuracy" if (k := top[1] or top[2]) == "1" else f"accuracy-top{k}"
-    words = f"{stated or ''} {name or ''} {average or ''}".casefold()
-    if (base := re.search(r"f1|f.?score|precision|recall", words)) and (
-        how := re.search(r"macro|micro|weighted", words)
-    ):
-        return f"{'f1' if base[0].startswith('f') else base[0]}-{how[0]}"
-    return found or (stated or name or "").strip().casefold() or None
+    averaged = _averaged_metric(f"{stated or ''} {name or ''} {average or ''}".casefold())
+    if averaged:
+        return averaged
+    refined = _METRIC.get(_key(name or ""))
+    metric = _METRIC.get(_key(stated or "")) or refined
+    if metric is None:
+        return (stated or name or "").strip().casefold() or None
+    if refined and (refined.startswith(metric + "-") or (metric, refined) in _AT_ONE_IOU):
+        return refined
+    if metric == "accuracy" and not refined:
+        return _top_k_accuracy((name or "").casefold())
+    return metric
+
+
+def _averaged_metric(text: str) -> str | None:
+    """Return `f1-macro` and the like if the text names both a metric and its average."""
+    base = re.search(r"f1|f.?score|precision|recall", text)
+    average = re.search(r"macro|micro|weighted", text)
+    if not base or not average:
+        return None
+    metric = "f1" if base[0].startswith("f") else base[0]
+    return f"{metric}-{average[0]}"
+
+
+def _top_k_accuracy(name: str) -> str:
+    """Return `accuracy-top5` for "Top-5", `accuracy` for "Top-1" or without a k."""
+    top = _TOP.search(name)
+    k = (top[1] or top[2]) if top else "1"
+    return "accuracy" if k == "1" else f"accuracy-top{k}"
 
 
 @functools.lru_cache(4096)
 def dataset_name(stated: str | None, name: str | None = None) -> str | None:
-    """The vocabulary's word for a data set; a loader's name (`imagefolder`) yields to the name beside it."""
+    """Return the vocabulary's word for a data set. A loader (`imagefolder`) yields to the name beside it."""
     if name and (not stated or stated.casefold() in VOCABULARY["loaders"]):
         return _DATASET.get(_key(name)) or name.strip()
     return _DATASET.get(_key(stated or "")) or (stated or "").strip() or None
@@ -66,7 +86,7 @@ def dataset_name(stated: str | None, name: str | None = None) -> str | None:
 
 @functools.lru_cache(4096)
 def is_bounded(metric: str | None) -> bool:
-    """True for a metric that cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
+    """Tell whether a metric cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
     known = metric in VOCABULARY["metrics"] or re.match(
         r"(f1|precision|recall)-|pass@\d|accuracy-top\d", metric or ""
     )
@@ -74,9 +94,10 @@ def is_bounded(metric: str | None) -> bool:
 
 
 def as_fraction(metric: str | None, number: float, percent: bool = False) -> tuple[float | None, str]:
-    """A stated number as a fraction, and its unit: `fraction`, `percent`, `ambiguous` or `none`.
+    """Convert a stated number to a fraction; also return its unit: fraction, percent, ambiguous or none.
 
-    `none` is a metric with no such scale (loss) or outside the vocabulary. Raises ValueError("out of range").
+    `none` stands for a metric without such a scale (loss) or outside the vocabulary. Raises
+    ValueError("out of range").
     """
     bounded = is_bounded(metric)
     if not bounded and metric not in VOCABULARY["error_rates"]:
@@ -113,7 +134,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A metric that could not be read as a claim: why, and what the card has there."""
+    """A metric that could not be read as a claim: the reason, and the entry of the card."""
 
     reason: str
     stated: object
@@ -134,7 +155,7 @@ _NUMBER = re.compile(  # possessive, so that no text of any length takes more th
 
 
 def _decimal(text: str, bounded: bool) -> float:
-    """A number with a decimal point or comma; ValueError if `1,234` could be either of two numbers."""
+    """Parse a number with a decimal point or comma. Raises ValueError if it could be two numbers (1,234)."""
     body = text.lstrip("+-")
     if "," in body and "." in body:  # the last one is the decimal sign, the other groups thousands
         group = "," if body.rfind(".") > body.rfind(",") else "."
@@ -147,35 +168,46 @@ def _decimal(text: str, bounded: bool) -> float:
 
 
 def read_value(value: object, metric: str | None) -> tuple[float, float | None, bool]:
-    """A stated value as (number, error term or None, written with %). ValueError says why it is not one."""
+    """Read a stated value: (number, error term or None, whether it has a percent sign).
+
+    Raises ValueError with the reason why it is not a value.
+    """
     if value is None or value == "" or value == []:
         raise ValueError("no value")
-    error, percent = None, False
+    error, is_percent = None, False
     try:
         if isinstance(value, str):
-            if value.strip().casefold() in ("nan", "inf", "-inf", "+inf"):
-                value = float(value)
-            elif found := _NUMBER.fullmatch(value.strip()):
-                bounded = is_bounded(metric)
-                percent = bool(found[2] or found[4])
-                error = _decimal(found[3], bounded) if found[3] else None
-                value = _decimal(found[1], bounded)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            number, error, is_percent = _parse_number(value.strip(), is_bounded(metric))
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError("not a number")
-        number = float(value)
+        else:
+            number = float(value)
     except OverflowError:
         raise ValueError("out of range") from None
-    except ValueError as why:
-        kind = str(why) if str(why).startswith("ambiguous") else "not a number"
+    except ValueError as reason:
+        kind = str(reason) if str(reason).startswith("ambiguous") else "not a number"
         raise ValueError(f"{kind}: {_text(value, 40)}") from None
     if math.isnan(number):
         raise ValueError("NaN")
     if math.isinf(number):
         raise ValueError("out of range")
-    return number, error, percent
+    return number, error, is_percent
 
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps would make one each time
+def _parse_number(text: str, bounded: bool) -> tuple[float, float | None, bool]:
+    """Parse text such as "92.7 % ± 0.3". Raises ValueError."""
+    if text.casefold() in ("nan", "inf", "-inf", "+inf"):
+        return float(text), None, False
+    parts = _NUMBER.fullmatch(text)
+    if not parts:
+        raise ValueError("not a number")
+    error = _decimal(parts[3], bounded) if parts[3] else None
+    return _decimal(parts[1], bounded), error, bool(parts[2] or parts[4])
+
+
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, default=str
+).encode  # json.dumps would make an encoder per call
 
 
 def _text(value: object, length: int = 200) -> str:
@@ -186,68 +218,107 @@ def _text(value: object, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def first_text(value: object, other: object = None, third: object = None) -> str | None:
-    """The first of these that is a string and not blank."""
-    if type(value) is str and (text := value.strip()):  # JSON knows no subclass of it
-        return text
-    return None if other is None and third is None else first_text(other, third)
+def first_text(*values: object) -> str | None:
+    """Return the first of the values that is a string and not blank, stripped."""
+    for value in values:
+        text = value.strip() if isinstance(value, str) else ""
+        if text:
+            return text
+    return None
 
 
-def _dict(value: object) -> dict:
+def _as_dict(value: object) -> dict:
     return value if isinstance(value, dict) else {}
 
 
 def _as_list(value: object) -> list:
-    """A list as it is, one object as a list of one, anything else as nothing."""
-    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+    """Return a list as it is, one object as a list of one, anything else as an empty list."""
+    if isinstance(value, dict):
+        return [value]
+    return value if isinstance(value, list) else []
 
 
-def _result_context(result: dict) -> dict:
-    """What a result of a model-index says about all of its metrics, as fields of a Claim."""
-    data, task = _dict(result.get("dataset")), _dict(result.get("task"))
-    kind, name, arguments = first_text(data.get("type")), first_text(data.get("name")), data.get("args")
-    more = _dict(arguments)
-    split = first_text(data.get("split"), more.get("split"))
-    return {
-        "task": first_text(task.get("type"), task.get("name")),
-        "dataset": dataset_name(kind, name),
-        "dataset_stated": kind or name,
-        "config": first_text(data.get("config"), arguments, more.get("config")),
-        "split": split and VOCABULARY["splits"].get(split.casefold(), split.casefold()),
-        "revision": first_text(data.get("revision")),
-        "source": "model-index",
-    }
+class _Context(msgspec.Struct, frozen=True):
+    """What a result states about all of its metrics."""
+
+    task: str | None
+    dataset: str | None
+    dataset_stated: str | None
+    config: str | None
+    split: str | None
+    revision: str | None
+    source: str
 
 
-def _read_metric(metric: object, about: dict) -> Claim | Rejected:
-    """One entry of a result's `metrics`."""
-    if not isinstance(metric, dict):
-        return Rejected(f"metric is not an object: {_text(metric, 40)}", metric)
-    if about["dataset"] is None:
-        return Rejected("no dataset", metric)
-    kind, name = first_text(metric.get("type")), first_text(metric.get("name"))
-    settings = _dict(metric.get("args")) or _dict(metric.get("config"))
-    found = metric_name(kind, name, first_text(settings.get("average")))
-    if found is None:
-        return Rejected("no metric", metric)
-    if found == "mAP" and about["dataset"] == "coco":
-        found = "AP"  # mean average precision over 0.50:0.95 is COCO's AP
-    return _make_claim(
-        metric, found, kind or name, metric.get("verified") or metric.get("verifyToken"), about
+def read_model_index(index: object) -> Iterator[Claim | Rejected]:
+    """Read the metrics of a model-index of any shape."""
+    if index and not isinstance(index, (list, dict)):
+        yield Rejected("model-index is not a list", index)
+    for entry in _as_list(index):
+        results = _as_list(_as_dict(entry).get("results"))
+        if not results:
+            yield Rejected("no results", entry)
+        for result in results:
+            metrics = _as_list(_as_dict(result).get("metrics"))
+            if not metrics:
+                yield Rejected("no metrics", result)
+                continue
+            context = _result_context(result)
+            for metric in metrics:
+                yield _read_metric(metric, context)
+
+
+def _result_context(result: dict) -> _Context:
+    dataset, task = _as_dict(result.get("dataset")), _as_dict(result.get("task"))
+    kind, name = first_text(dataset.get("type")), first_text(dataset.get("name"))
+    arguments = dataset.get("args")
+    more = _as_dict(arguments)
+    split = first_text(dataset.get("split"), more.get("split"))
+    return _Context(
+        task=first_text(task.get("type"), task.get("name")),
+        dataset=dataset_name(kind, name),
+        dataset_stated=kind or name,
+        config=first_text(dataset.get("config"), arguments, more.get("config")),
+        split=split and VOCABULARY["splits"].get(split.casefold(), split.casefold()),
+        revision=first_text(dataset.get("revision")),
+        source="model-index",
     )
 
 
+def _read_metric(entry: object, context: _Context) -> Claim | Rejected:
+    """Read an entry of a result's `metrics`."""
+    if not isinstance(entry, dict):
+        return Rejected(f"metric is not an object: {_text(entry, 40)}", entry)
+    if context.dataset is None:
+        return Rejected("no dataset", entry)
+    kind, name = first_text(entry.get("type")), first_text(entry.get("name"))
+    settings = _as_dict(entry.get("args")) or _as_dict(entry.get("config"))
+    metric = metric_name(kind, name, first_text(settings.get("average")))
+    if metric is None:
+        return Rejected("no metric", entry)
+    if metric == "mAP" and context.dataset == "coco":
+        metric = "AP"  # mean average precision over IoU 0.50:0.95 is COCO's AP
+    is_verified = bool(entry.get("verified") or entry.get("verifyToken"))
+    return _make_claim(entry, metric, kind or name, is_verified, context)
+
+
 def _make_claim(
-    stated: dict, metric: str | None, metric_stated: str | None, verified: object, about: dict
+    entry: dict, metric: str | None, metric_stated: str | None, verified: bool, context: _Context
 ) -> Claim | Rejected:
-    """A claim, if the value that the card states is a number that the metric can take."""
-    value = stated.get("value")
+    """Make a claim if the stated value is a number that the metric can take."""
+    value = entry.get("value")
     try:
-        number, error, percent = read_value(value, metric)
-        fraction, unit = as_fraction(metric, number, percent)
-    except ValueError as why:
-        return Rejected(str(why), stated)
+        number, error, is_percent = read_value(value, metric)
+        fraction, unit = as_fraction(metric, number, is_percent)
+    except ValueError as reason:
+        return Rejected(str(reason), entry)
     return Claim(
+        task=context.task,
+        dataset=context.dataset,
+        dataset_stated=context.dataset_stated,
+        config=context.config,
+        split=context.split,
+        revision=context.revision,
         metric=metric,
         metric_stated=metric_stated,
         value=value,
@@ -255,47 +326,37 @@ def _make_claim(
         error=error,
         fraction=fraction,
         unit=unit,
-        verified=bool(verified),
-        **about,
+        verified=verified,
+        source=context.source,
     )
 
 
-def read_model_index(index: object) -> Iterator[Claim | Rejected]:
-    if index and not isinstance(index, (list, dict)):
-        yield Rejected("model-index is not a list", index)
-    for entry in _as_list(index):
-        results = _as_list(_dict(entry).get("results"))
-        if not results:
-            yield Rejected("no results", entry)
-        for result in results:
-            metrics = _as_list(_dict(result).get("metrics"))
-            if not metrics:
-                yield Rejected("no metrics", result)
-                continue
-            about = _result_context(result)
-            for metric in metrics:
-                yield _read_metric(metric, about)
-
-
 def read_eval_results(entries: object) -> Iterator[Claim | Rejected]:
-    """The Hub's `evalResults`: the repository's `.eval_results/*.yaml`, each with its data or its error."""
-    for entry in _as_list(entries) or ([entries] if entries else []):
+    """Read the Hub's `evalResults`: the repository's `.eval_results/*.yaml`, with their data or errors."""
+    if entries and not isinstance(entries, (list, dict)):
+        entries = [entries]
+    for entry in _as_list(entries):
         if not isinstance(entry, dict) or "error" in entry:
-            yield Rejected(f"invalid .eval_results file: {_text(_dict(entry).get('error'), 80)}", entry)
+            error = _text(_as_dict(entry).get("error"), 80)
+            yield Rejected(f"invalid .eval_results file: {error}", entry)
             continue
-        data = _dict(entry.get("data", entry))
-        dataset = _dict(data.get("dataset"))
-        name = first_text(dataset.get("id"))
-        if name is None:
+        data = _as_dict(entry.get("data", entry))
+        context = _eval_result_context(_as_dict(data.get("dataset")))
+        if context.dataset is None:
             yield Rejected("no dataset", data)
-            continue
-        about = {
-            "task": None,
-            "dataset": dataset_name(name),
-            "dataset_stated": name,
-            "config": first_text(dataset.get("task_id")),
-            "split": None,
-            "revision": first_text(dataset.get("revision")),
-            "source": ".eval_results",
-        }
-        yield _make_claim(data, None, None, entry.get("verified") or data.get("verifyToken"), about)
+        else:
+            is_verified = bool(entry.get("verified") or data.get("verifyToken"))
+            yield _make_claim(data, None, None, is_verified, context)
+
+
+def _eval_result_context(dataset: dict) -> _Context:
+    name = first_text(dataset.get("id"))
+    return _Context(
+        task=None,
+        dataset=dataset_name(name),
+        dataset_stated=name,
+        config=first_text(dataset.get("task_id")),
+        split=None,
+        revision=first_text(dataset.get("revision")),
+        source=".eval_results",
+    )

@@ -19,7 +19,7 @@ from pathlib import Path
 import atheris
 
 from scored.claims import as_fraction, read_value
-from scored.records import parse, read_records
+from scored.records import parse_record, read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared"
@@ -60,7 +60,7 @@ def page(data: bytes) -> None:
             name, line = made
             again = json.loads(line, parse_constant=strict)
             assert again["id"] == name and b"\n" not in line
-            model(ptm.PTM.from_record(parse(line)))
+            model(ptm.PTM.from_record(parse_record(line)))
 
 
 def model(found: ptm.PTM) -> None:
