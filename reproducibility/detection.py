@@ -248,9 +248,9 @@ def score(table, data: Data, protocol: Protocol, about: dict) -> dict:
     """The twelve numbers of saved predictions with intervals; one that no object defines is left out."""
     import numpy as np
 
-    category, words = map_labels(about["labels"], data.about["categories"], protocol.labels)
+    category, words = map_labels(about["labels"], data.split_facts["categories"], protocol.labels)
     rows = detections(table, data, protocol, category)
-    given = ([image for image, *_ in data.examples], data.about["categories"], columns(data), rows)
+    given = ([image for image, *_ in data.examples], data.split_facts["categories"], columns(data), rows)
     stats = dict(zip(STATS, map(float, coco.coco_stats(*given)), strict=True))
     draws = dict(zip(STATS, coco.resampled(*given, RESAMPLES).T, strict=True))
     known = [name for name in STATS if stats[name] >= 0]
@@ -276,7 +276,7 @@ def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
     """
     import numpy as np
 
-    order, _ = map_labels(about["labels"], data.about["categories"], protocol.labels)
+    order, _ = map_labels(about["labels"], data.split_facts["categories"], protocol.labels)
     found = detections(table, data, protocol, range(len(order)))
     places = {image: place for place, (image, *_) in enumerate(data.examples)}
     groups = np.split(found, np.flatnonzero(np.diff(found[:, 0])) + 1) if len(found) else []
@@ -296,7 +296,7 @@ def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
 
 
 def class_names(data: Data) -> dict[int, str]:
-    return data.about["categories"]
+    return data.split_facts["categories"]
 
 
 BY_NAME, BY_INDEX = "name", "index"
@@ -311,11 +311,8 @@ FACTORS = {  # what explain.py calls the choices
 TASK = Task(
     name="object-detection",
     dataset="coco",
-    folder="COCO",
-    split="validation",
-    splits=("validation",),
     protocols=PROTOCOLS,
-    inputs=("preprocessing",),
+    forward_fields=("preprocessing",),
     batch_size={"cpu": 4, "cuda": 32},
     load_data=load_data,
     load_model=load_model,
@@ -323,10 +320,10 @@ TASK = Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    code=("harness/images.py", "harness/coco.py"),
-    shard=500,
-    order=by_shape,
-    text=text,
+    code_files=("harness/images.py", "harness/coco.py"),
+    shard_size=500,
+    shard_order=by_shape,
+    format_text=text,
 )
 if __name__ == "__main__":
     main(TASK)

@@ -26,11 +26,11 @@ from msgspec import structs
 
 from harness.checkpoint import CannotMeasure, describe_error, read_card, resolve
 from harness.cluster import connected, run_on_cluster
-from harness.plan import plan, subset
+from harness.plan import plan_passes, subset
 from harness.rows import code_state, safe_name
 from harness.runner import DTYPES, HERE, machine_flags, measure, require_writable
 from harness.shards import read_predictions
-from harness.task import CLAIM, Job
+from harness.task import CLAIM, Job, Run
 from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, atomic_write, display_path, exclusive, read_json, write_json
 
@@ -177,11 +177,12 @@ class Measured:
                 continue
             task = replace(self.module.TASK, protocols=new)
             args = argparse.Namespace(**{**vars(self.args), "dtype": dtype, "protocol": None, "split": None})
-            passes = plan(task, args, self.model, [], self.load, self.code)
+            run = Run(task, args, self.code, self.load)
+            passes = plan_passes(run, self.model, [])
             self.passes |= {part.file for part in passes}
             jobs = [Job(self.model, passes)]
-            (job,) = run_on_cluster(task, args, jobs) if args.cluster else jobs
-            for row in measure(task, args, job, self.code):
+            (job,) = run_on_cluster(run, jobs) if args.cluster else jobs
+            for row in measure(run, job):
                 if "error" in row:
                     raise CannotMeasure(f"failed at {row['stage']}: {row['error']}")
                 self.rows[row["protocol"]] = row
@@ -396,7 +397,8 @@ def one(text: str, args, cache: Callable) -> dict:
             c for c in read_card(model).claims if c.dataset == module.TASK.dataset and c.metric == metric
         ]
         claim = next((structs.asdict(c) for c in claims if c.fraction is not None), None)
-        split = claim["split"] if claim and claim["split"] in module.TASK.splits else module.TASK.split
+        claimed = claim["split"] if claim else None
+        split = claimed if claimed in module.TASK.splits else module.TASK.default_split
         ends = [choices_of(text, module, args.dtype, split) for text in (args.seen, args.faithful)]
         measured = Measured(module, args, model, functools.cache(lambda split: cache(module, split)))
         return about | {"dataset": module.TASK.dataset} | explain(measured, *ends, claim)

@@ -256,11 +256,8 @@ FACTORS = {"labels": "label mapping", "exif": "EXIF orientation"}  # what explai
 TASK = Task(
     name="image-classification",
     dataset="imagenet-1k",
-    folder="IMAGENET",
-    split="validation",
-    splits=("validation",),
     protocols=PROTOCOLS,
-    inputs=("preprocessing",),
+    forward_fields=("preprocessing",),
     batch_size={"cpu": 4, "cuda": 256},
     load_data=load_data,
     load_model=load_model,
@@ -268,7 +265,7 @@ TASK = Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    code=("harness/images.py", "harness/imagenet.py", "../assets/data/imagenet_synsets.json"),
+    code_files=("harness/images.py", "harness/imagenet.py", "../assets/data/imagenet_synsets.json"),
 )
 if __name__ == "__main__":
     main(TASK)

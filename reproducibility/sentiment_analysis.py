@@ -342,11 +342,8 @@ FACTORS = {"labels": "label order", "max_length": "truncation"}  # what explain.
 TASK = Task(
     name="sentiment-analysis",
     dataset="emotion",
-    folder="EMOTION",
-    split="test",
-    splits=tuple(SIZES),
     protocols=PROTOCOLS,
-    inputs=("max_length",),
+    forward_fields=("max_length",),
     batch_size={"cpu": 64, "cuda": 512},
     load_data=load_data,
     load_model=load_model,
@@ -354,7 +351,7 @@ TASK = Task(
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    shard=2000,  # the texts of a split, but for the training split
+    shard_size=2000,  # the texts of a split, but for the training split
 )
 
 if __name__ == "__main__":

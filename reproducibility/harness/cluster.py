@@ -28,7 +28,7 @@ from pathlib import Path
 from harness.checkpoint import CannotMeasure, Model, describe_error, resolve
 from harness.process import ModelProcess
 from harness.shards import Shard, discard, make_shards, merge_shards, pending, read_metadata
-from harness.task import ForwardPass, Job, StageError, Task, versions
+from harness.task import ForwardPass, Job, Run, StageError, Task, versions
 from scored.files import ROOT, UserError, atomic_write, exclusive
 
 RAY = "ray==2.60.0"  # tests/requirements.txt pins the same
@@ -268,14 +268,14 @@ def slots(need: dict) -> int:
     return sum(int(min(node.get(key, 0) / amount for key, amount in wanted.items())) for node in nodes())
 
 
-def opened(task: Task, args, jobs: Iterable[Job]) -> Iterator[Work | None]:
+def opened(run: Run, jobs: Iterable[Job]) -> Iterator[Work | None]:
     """Each job as work on the board, locked; what another run has comes last, and None while it has it."""
     fresh, waiting, said = iter(jobs), deque(), False
     while (job := next(fresh, None)) or waiting:
         late = job is None
         job, locks = job or waiting.popleft(), contextlib.ExitStack()
         if all(locks.enter_context(exclusive(part.file, wait=False)) for part in job.passes):
-            work = Work(job, unfinished(task, args, job), needs(args, job.model.weights), locks=locks)
+            work = Work(job, unfinished(run, job), needs(run.args, job.model.weights), locks=locks)
             if all(part.file.exists() for part in job.passes):
                 locks.close()  # there is nothing to write; of thousands of models these are too many to hold
             yield work
@@ -289,14 +289,14 @@ def opened(task: Task, args, jobs: Iterable[Job]) -> Iterator[Work | None]:
             yield None
 
 
-def unfinished(task: Task, args, job: Job) -> list[tuple[ForwardPass, Shard]]:
+def unfinished(run: Run, job: Job) -> list[tuple[ForwardPass, Shard]]:
     """The shards of a job that no earlier run has answered."""
     found = []
     for part in job.passes:
-        if args.force:
+        if run.args.force:
             discard(part)
         if not part.file.exists():
-            found += [(part, shard) for shard in pending(make_shards(task, part))]
+            found += [(part, shard) for shard in pending(make_shards(run.task, part))]
     return found
 
 
@@ -315,7 +315,7 @@ def accept(shard: Shard, host: str, content: bytes) -> None:
 
 def completed(task: Task, work: Work) -> Job:
     """The job of a closed work: its shards joined, or why it failed."""
-    why = work.job.why or work.why
+    why = work.job.error or work.why
     try:
         for part in work.job.passes if not why else ():
             if not part.file.exists():
@@ -328,19 +328,20 @@ def completed(task: Task, work: Work) -> Job:
         why = StageError("predict", describe_error(problem))
     finally:
         work.locks.close()
-    return replace(work.job, why=why)
+    return replace(work.job, error=why)
 
 
-def run_on_cluster(task: Task, args, jobs: Iterable[Job]) -> Iterator[Job]:
+def run_on_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[Job]:
     """Has the cluster answer all shards; yields each job once its raw outputs are complete, or as failed."""
     import ray
     from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
+    task, args = run.task, run.args
     script = Path(inspect.getsourcefile(task.score)).stem
     options = {name: getattr(args, name) for name in ("device", "dtype", "batch_size")}
     options |= {} if args.gpus_per_model else {"device": "cpu"}
     actor, calls = ray.remote(max_restarts=0, max_task_retries=0)(Worker), {}
-    board = Board(opened(task, args, jobs))
+    board = Board(opened(run, jobs))
 
     def start(work: Work):
         where = "SPREAD"

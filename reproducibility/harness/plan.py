@@ -8,7 +8,7 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, TypedDict
 
 import msgspec
@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 from harness.checkpoint import Model, digest, parse_model_argument, to_download
 from harness.rows import safe_name
 from harness.shards import make_shards, pending, read_metadata
-from harness.task import CLAIM, Data, ForwardPass, Job, Task, versions
+from harness.task import CLAIM, Data, ForwardPass, Job, Run, Task, versions
 from ptm import PTM
 from scored.files import UserError, display_path, read_json
 
@@ -43,8 +43,9 @@ class Record(TypedDict):
     versions: dict
 
 
-def choose(task: Task, args) -> list[tuple[str, PTM | None]]:
+def choose(run: Run) -> list[tuple[str, PTM | None]]:
     """The models to measure: those named, or all that claim something on the data set and are not ignored."""
+    task, args = run.task, run.args
     if args.models:
         return [(name, None) for name in dict.fromkeys(args.models)]
     ignored = read_json(args.ignore, dict | list) if args.ignore.exists() else {}
@@ -70,10 +71,11 @@ def splits(task: Task, protocol, asked: str | None, claimed: list[str | None]) -
         if split in task.splits:
             found[split] = "the claim's"
         elif split:
-            found.setdefault(task.split, f"the claim's, {split!r}, is none of {', '.join(task.splits)}")
+            reason = f"the claim's, {split!r}, is none of {', '.join(task.splits)}"
+            found.setdefault(task.default_split, reason)
         else:
-            found.setdefault(task.split, "the claim names none")
-    return found or {task.split: "the default"}
+            found.setdefault(task.default_split, "the claim names none")
+    return found or {task.default_split: "the default"}
 
 
 def subset(data: Data, limit: int | None) -> Data:
@@ -84,14 +86,15 @@ def subset(data: Data, limit: int | None) -> Data:
     return data.take(places)
 
 
-def plan(task: Task, args, model: Model, claims: list, load: Callable, code: dict) -> list[ForwardPass]:
+def plan_passes(run: Run, model: Model, claims: list) -> list[ForwardPass]:
     """The forward passes that the protocols need: protocols that agree on split and inputs share one."""
+    task, args, code = run.task, run.args, run.code
     passes: dict[str, ForwardPass] = {}
     for name in args.protocol or task.protocols:
         protocol = task.protocols[name]
         for split, because in splits(task, protocol, args.split, [c.split for c in claims]).items():
-            inputs = {field: getattr(protocol, field) for field in task.inputs}
-            data = subset(full := load(split), args.limit)
+            inputs = {field: getattr(protocol, field) for field in task.forward_fields}
+            data = subset(full := run.load(split), args.limit)
             facts = {
                 "model": model.name,
                 "revision": model.revision,
@@ -117,12 +120,13 @@ def plan(task: Task, args, model: Model, claims: list, load: Callable, code: dic
                     about, data, {}, {}, args.predictions / task.folder / f"{stem}.parquet"
                 )
             passes[key].protocols[name] = protocol
-            passes[key].because[name] = because
+            passes[key].split_reason[name] = because
     return list(passes.values())
 
 
-def saved(task: Task, args, load: Callable) -> Iterator[Job]:
-    """The passes whose raw outputs lie in --predictions, of the models named or all. Problem if none."""
+def saved_jobs(run: Run) -> Iterator[Job]:
+    """The passes whose raw outputs lie in --predictions, of the models named or all. UserError if none."""
+    task, args = run.task, run.args
     asked = {parse_model_argument(text) for text in args.models}
     found = []
     for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
@@ -153,7 +157,7 @@ def saved(task: Task, args, load: Callable) -> Iterator[Job]:
         }
         because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
         because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}
-        data = subset(load(made["split"]), made["limit"])
+        data = subset(run.load(made["split"]), made["limit"])
         yield Job(
             Model(made["model"], made["revision"], (), None), [ForwardPass(made, data, chosen, because, path)]
         )
@@ -181,11 +185,15 @@ def estimate(task: Task, jobs: Iterable[Job], rows: list[dict]) -> Iterator[str]
         left = [shard for part in parts for shard in pending(make_shards(task, part))]
         examples, model = sum(len(shard.data.examples) for shard in left), job.model
         fetched = to_download(model) if left else 0
-        total.update(models=1, failed=bool(job.why), shards=len(left), examples=examples, bytes=fetched)
+        total.update(models=1, failed=bool(job.error), shards=len(left), examples=examples, bytes=fetched)
         for kind, known in rates.items():
             rate = statistics.median(each / size for each, size in known.values())
             hours[kind] += known.get(model.name, (rate * model.weights,))[0] * examples / 3600
-        todo = f"cannot be measured: {job.why}" if job.why else f"{len(left)} shards of {examples:,} examples"
+        todo = (
+            f"cannot be measured: {job.error}"
+            if job.error
+            else f"{len(left)} shards of {examples:,} examples"
+        )
         yield f"{model.name}  {todo}, {fetched / 1e6:,.1f} of {model.weights / 1e6:,.1f} MB to download"
     yield (
         f"{total['models']:,} models, {total['failed']:,} of them cannot be measured: {total['shards']:,} "

@@ -197,7 +197,7 @@ def _score(task: Task, part: ForwardPass, say) -> None:
     """Every protocol's scores, from the pass's raw outputs."""
     say("stage", "score")
     table, record = read_predictions(part.file)
-    index = list(part.data.places)
+    index = list(part.data.indices)
     if record["dataset_revision"] != part.data.revision or table["example"].to_pylist() != index:
         raise CannotMeasure(f"its raw outputs are for other data ({record['dataset_revision']})")
     for name, protocol in part.protocols.items():
@@ -274,9 +274,9 @@ def answers(task: Task, net, data: Data, protocol, batch: int) -> Iterator[tuple
         part, done, full = data.take(left), set(), False
         try:
             for found in task.predict(net, part, protocol, batch):
-                done |= {*found.places, *found.unread}
-                unread = {int(part.index[i]): why for i, why in found.unread.items()}
-                yield as_table(found, part.index), unread, batch
+                done |= {*found.indices, *found.unreadable}
+                unread = {int(part.indices[i]): why for i, why in found.unreadable.items()}
+                yield as_table(found, part.indices), unread, batch
         except (MemoryError, RuntimeError) as why:
             full = batch > 1 and (isinstance(why, MemoryError) or bool(NO_MEMORY.search(str(why))))
             if not full:

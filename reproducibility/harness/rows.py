@@ -33,7 +33,11 @@ def code_state(task: Task) -> dict:
         return done.stdout.strip() if done.returncode == 0 else None
 
     script = Path(inspect.getsourcefile(task.score))
-    files = [*(HERE / name for name in MEASURING), script, *(script.parent / name for name in task.code)]
+    files = [
+        *(HERE / name for name in MEASURING),
+        script,
+        *(script.parent / name for name in task.code_files),
+    ]
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "requirements.txt")
     hashes = [(path.name, file_digest(path)) for path in files]
     return {"git": git("rev-parse", "HEAD"), "dirty": bool(changed), "hash": digest(hashes)}
@@ -61,7 +65,7 @@ def make_row(task: Task, part: ForwardPass, name: str, record: dict, scores: dic
             "preprocessing": about.pop("preprocessing", None),
             "choices": asdict(protocol),
         },
-        "notes": {"split": part.because[name], "data": part.data.source, **scores},
+        "notes": {"split": part.split_reason[name], "data": part.data.source, **scores},
         "versions": record["versions"],
         "code": code,
         "predictions": {
@@ -131,9 +135,9 @@ def add_row(path: Path, task: Task, row: dict) -> None:
         rows = [old for old in read_rows(path, task) if not stale(old)] + [row]
         rows.sort(key=lambda r: [str(r.get(f) or "") for f in order])
         write_json(path, {"task": task.name, "rows": rows})
-    if task.text and "error" not in row and row["settings"]["limit"] is None:
+    if task.format_text and "error" not in row and row["settings"]["limit"] is None:
         with atomic_write(path.parent / f"{safe_name(row['model'])}.{row['protocol']}.txt") as file:
-            file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.text(row)}")
+            file.write(f"# model: {row['model']}\n# rows: {path.name}\n{task.format_text(row)}")
 
 
 def safe_name(text: str) -> str:

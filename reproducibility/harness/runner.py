@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,10 +26,10 @@ from harness.checkpoint import (
     resolve,
 )
 from harness.cluster import cluster_flags, connected, run_on_cluster
-from harness.plan import choose, estimate, plan, saved, splits
+from harness.plan import choose, estimate, plan_passes, saved_jobs, splits
 from harness.process import run_in_process
 from harness.rows import add_row, code_state, error_row, make_row, read_rows, row_key
-from harness.task import CLAIM, Job, StageError, Task
+from harness.task import CLAIM, Job, Run, StageError, Task
 from ptm import PTM
 from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, display_path
@@ -78,7 +78,11 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
     add("models", nargs="*", metavar="MODEL", help="Hub id, id@revision or local folder (default: every model"
         f" in --modelinfo that claims something on {task.dataset} and is not in --ignore)")  # fmt: skip
     add("--data", type=Path, metavar="DIR", help=task.data_help)
-    add("--split", choices=task.splits, help=f"default: the protocol's; where it has none, {task.split}")
+    add(
+        "--split",
+        choices=task.splits,
+        help=f"default: the protocol's; where it has none, {task.default_split}",
+    )
     add("--protocol", action="append", choices=task.protocols, help="may be repeated (default: all)")
     add(
         "--from-predictions",
@@ -98,19 +102,20 @@ def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def measure(task: Task, args, job: Job, code: dict) -> Iterator[dict]:
+def measure(run: Run, job: Job) -> Iterator[dict]:
     """A row per pass and protocol; where the job or its process fails, one with the error is the last.
 
     After a cluster's work there is nothing left to do but the scores.
     """
     from tqdm import tqdm
 
+    task, args, code = run.task, run.args, run.code
     options = {k: getattr(args, k) for k in ("device", "dtype", "batch_size")}
     options["force"] = args.force and not args.cluster
     bar = tqdm(desc=job.model.name[-50:], unit=" examples", leave=False, disable=None)
     try:
-        if job.why:
-            raise job.why
+        if job.error:
+            raise job.error
         if not job.passes:
             return
         for kind, *said in run_in_process(task, job.model, job.passes, options, args.timeout):
@@ -130,19 +135,19 @@ def measure(task: Task, args, job: Job, code: dict) -> Iterator[dict]:
         bar.close()
 
 
-def plan_job(task: Task, args, text: str, known: PTM | None, load: Callable, code: dict, done: set) -> Job:
+def plan_job(run: Run, text: str, known: PTM | None, done: set) -> Job:
     """What is wanted of the model that `text` names, save rows with a key in `done`; or why nothing."""
     model, stage = Model(*parse_model_argument(text), (), None), "resolve"
     try:
         model = resolve(text)
         read = known if known and known.sha == model.revision else read_card(model)
-        claims = [c for c in read.claims if c.dataset == task.dataset]
+        claims = [c for c in read.claims if c.dataset == run.task.dataset]
         if known and not known.sha and not claims:  # of an unknown revision, as those of the study
-            claims = [c for c in known.claims if c.dataset == task.dataset]
+            claims = [c for c in known.claims if c.dataset == run.task.dataset]
         stage = "data"
-        passes = plan(task, args, model, claims, load, code)
+        passes = plan_passes(run, model, claims)
     except Exception as why:
-        return Job(model, why=StageError(stage, describe_error(why)))
+        return Job(model, error=StageError(stage, describe_error(why)))
     for part in passes:
         for name in [n for n, p in part.protocols.items() if row_key(part.record, n, p) in done]:
             del part.protocols[name]
@@ -161,8 +166,9 @@ def require_writable(flag: str, folder: Path) -> None:
         ) from why
 
 
-def check_inputs(task: Task, args, load: Callable) -> None:
+def check_inputs(run: Run) -> None:
     """Raises UserError for a device, data or a split that are not there, before any model is loaded."""
+    task, args = run.task, run.args
     if args.data and not args.data.is_dir():
         raise UserError(f"--data: there is no folder {args.data}. It must hold: {task.data_help}")
     if args.cluster:
@@ -182,7 +188,7 @@ def check_inputs(task: Task, args, load: Callable) -> None:
     for protocol in wanted.values():
         if protocol.split != CLAIM or args.split:
             for split in splits(task, protocol, args.split, []):
-                load(split)
+                run.load(split)
     if not args.plan and not args.from_predictions:
         require_packages("torch", "transformers")  # else a model's process blames the model
     if not args.plan:
@@ -206,17 +212,17 @@ def show(row: dict) -> None:
     tqdm.write(f"{where}  {'  '.join(values)}", file=sys.stdout)
 
 
-def measure_all(task: Task, args, jobs: Iterable[Job], code: dict) -> Iterator[Iterable[dict]]:
+def measure_all(run: Run, jobs: Iterable[Job]) -> Iterator[Iterable[dict]]:
     """The rows of each job; on a cluster in the order in which they are done, scored while it works on."""
-    if not args.cluster or args.from_predictions:
-        yield from (measure(task, args, job, code) for job in jobs)
+    if not run.args.cluster or run.args.from_predictions:
+        yield from (measure(run, job) for job in jobs)
         return
     waiting = deque()
     with ThreadPoolExecutor(2) as pool:
         try:
-            with connected(task, args):
-                for job in run_on_cluster(task, args, jobs):
-                    waiting.append(pool.submit(list, measure(task, args, job, code)))
+            with connected(run.task, run.args):
+                for job in run_on_cluster(run, jobs):
+                    waiting.append(pool.submit(list, measure(run, job)))
                     while waiting and (waiting[0].done() or len(waiting) > 8):
                         yield waiting.popleft().result()
             yield from (scored.result() for scored in waiting)  # while the cluster's processes end
@@ -229,22 +235,23 @@ def run_task(task: Task) -> int:
     from tqdm import tqdm
 
     args = arguments(task)
-    code, load = code_state(task), functools.cache(lambda split: task.load_data(args.data, split))
-    check_inputs(task, args, load)
+    load = functools.cache(lambda split: task.load_data(args.data, split))
+    this_run = Run(task, args, code_state(task), load)
+    check_inputs(this_run)
     done = set() if args.force else {r.get("key") for r in read_rows(args.results, task) if "error" not in r}
     if args.from_predictions:
         args.force = False  # there is nothing to run again
-        jobs = list(saved(task, args, load))
+        jobs = list(saved_jobs(this_run))
         count = len(jobs)
     else:
-        chosen = choose(task, args)
+        chosen = choose(this_run)
         count = len(chosen)
-        jobs = (plan_job(task, args, text, known, load, code, done) for text, known in chosen)
+        jobs = (plan_job(this_run, text, known, done) for text, known in chosen)
     if args.plan:
         print(*estimate(task, jobs, read_rows(args.results, task)), sep="\n")
         return 0
     counts = {"measured": 0, "failed": 0, "measured before": 0}
-    with contextlib.closing(measure_all(task, args, jobs, code)) as measured:
+    with contextlib.closing(measure_all(this_run, jobs)) as measured:
         for rows in tqdm(measured, desc=task.name, total=count, unit=" models", disable=None):
             failed = made = 0
             for row in rows:

@@ -26,10 +26,10 @@ class Shard:
 def make_shards(task: Task, part: ForwardPass) -> list[Shard]:
     """All shards of a pass, the same ones in every run."""
     data, folder = part.data, part.file.with_name(f".{part.file.stem}.shards")
-    order = task.order(data) if task.order else range(len(data.examples))
-    starts = range(0, len(order), task.shard)
+    order = task.shard_order(data) if task.shard_order else range(len(data.examples))
+    starts = range(0, len(order), task.shard_size)
     return [
-        Shard(data.take(order[start : start + task.shard]), folder / f"{number:05}.parquet")
+        Shard(data.take(order[start : start + task.shard_size]), folder / f"{number:05}.parquet")
         for number, start in enumerate(starts)
     ]
 
@@ -55,7 +55,7 @@ def as_table(batch: Batch, index: Sequence[int]):
     import numpy as np
     import pyarrow as pa
 
-    columns = {"example": pa.array([int(index[i]) for i in batch.places], pa.int32())}
+    columns = {"example": pa.array([int(index[i]) for i in batch.indices], pa.int32())}
     for name, values in batch.columns.items():
         if isinstance(values, np.ndarray) and values.ndim == 2:
             values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
@@ -68,7 +68,7 @@ def save(file: Path, data: Data, tables: list, facts: dict) -> None:
     import pyarrow as pa
 
     answered = [i for table in tables for i in table["example"].to_pylist()]
-    if sorted([*answered, *facts["unread"]]) != sorted(data.places):
+    if sorted([*answered, *facts["unread"]]) != sorted(data.indices):
         raise CannotMeasure(f"{len(answered)} answers for {len(data.examples)} examples: not one each")
     full = [table for table in tables if len(table)] or tables[:1]
     _write(file, pa.concat_tables(full).sort_by("example"), facts)

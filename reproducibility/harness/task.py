@@ -1,9 +1,9 @@
-"""What do a task script and the harness hand each other? The words between them; nothing here runs a model.
+"""Types exchanged between a task script and the harness. Nothing here runs a model.
 
-A task script builds a `Task` and gives it to `harness.start`. It finds all of this in `harness`, and imports
-nothing else of the project's.
+A task script builds a `Task` and passes it to `harness.runner.main`.
 """
 
+import argparse
 import contextlib
 import importlib.metadata
 import platform
@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from scored.benchmarks import Benchmark, benchmark_named
+
 LIBRARIES = "torch transformers tokenizers safetensors huggingface_hub datasets numpy pillow pyarrow hotcoco"
 CLAIM = "claim"  # a protocol's split: the one that the model's claim names
 
 
 class StageError(Exception):
-    """What went wrong with a model and at which stage: resolve, data, download, load, predict or score."""
+    """Why a model failed, and at which stage: resolve, data, download, load, predict or score."""
 
     def __init__(self, stage: str, reason: str, crashed: bool = False):
         super().__init__(reason)
@@ -25,87 +27,84 @@ class StageError(Exception):
 
 @dataclass(frozen=True)
 class Data:
-    """Examples and targets of one split, in the split's own order (or a subset of them, in that order)."""
+    """Examples and targets of a split, or of a subset of it, in the split's order."""
 
     split: str
     revision: str  # commit SHA of a Hub data set, or "sha256:" and the hash of the content
-    source: str  # where it was read, in words that hold on any machine: "dair-ai/emotion", "local folder"
+    source: str  # where it was read, without names of this machine: "dair-ai/emotion", "local folder"
     examples: Sequence  # what `predict` needs of each: a text, a file's path
     targets: Sequence  # what `score` needs of each: a label, a list of annotations
     expected: int  # examples in the full split
-    about: dict = field(default_factory=dict)  # what belongs to the split as a whole, such as categories
-    index: Sequence[int] = ()  # place of each example in the full split; empty for all of them
+    split_facts: dict = field(default_factory=dict)  # facts about the whole split, such as categories
+    selected: Sequence[int] = ()  # index in the full split of each example; empty if all are here
     hashes: Sequence[str] = ()  # of each example's content, where it was read; "" where it could not be
 
     @property
-    def places(self) -> Sequence[int]:
-        """Place of each example in the full split."""
-        return self.index or range(len(self.examples))
+    def indices(self) -> Sequence[int]:
+        """Index of each example in the full split."""
+        return self.selected or range(len(self.examples))
 
-    def take(self, places: Sequence[int]) -> "Data":
-        """The examples at these places of this `Data`."""
-        index = self.places
+    def take(self, positions: Sequence[int]) -> "Data":
+        """Return the examples at these positions of this `Data`."""
+        indices = self.indices
         return replace(
             self,
-            examples=[self.examples[i] for i in places],
-            targets=[self.targets[i] for i in places],
-            index=[index[i] for i in places],
-            hashes=[self.hashes[i] for i in places] if self.hashes else (),
+            examples=[self.examples[i] for i in positions],
+            targets=[self.targets[i] for i in positions],
+            selected=[indices[i] for i in positions],
+            hashes=[self.hashes[i] for i in positions] if self.hashes else (),
         )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Raw outputs of some examples: one value per example in each column."""
+    """Raw outputs of some examples: each column holds one value per example."""
 
-    places: Sequence[int]  # of these examples in the `Data` that `predict` was given
+    indices: Sequence[int]  # positions of these examples in the `Data` that `predict` received
     columns: dict[str, Sequence]  # name -> list, NumPy array (n) or (n, k), Arrow array
-    unread: dict[int, str] = field(default_factory=dict)  # place -> why this example could not be read
+    unreadable: dict[int, str] = field(default_factory=dict)  # position -> why it could not be read
 
 
 @dataclass(frozen=True)
 class ForwardPass:
     """One forward pass (a model over a split) and the protocols that are scored from it."""
 
-    record: dict  # what makes the raw outputs what they are; kept in the Parquet file
+    record: dict  # what determines the raw outputs; stored in the Parquet file
     data: Data
     protocols: dict[str, object]
-    because: dict[str, str]  # protocol -> why it is measured on this split
+    split_reason: dict[str, str]  # protocol -> why it is measured on this split
     file: Path
 
 
 @dataclass(frozen=True)
 class Job:
-    """A model and the forward passes that are wanted of it, or why there are none."""
+    """A model and the forward passes that it needs, or the error that prevents them."""
 
     model: object  # checkpoint.Model
     passes: Sequence[ForwardPass] = ()
-    why: StageError | None = None
+    error: StageError | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task as the harness sees it. Functions must be top-level ones: they are sent to the child process.
+    """One task on one data set. Functions must be top-level ones: they are sent to the child process.
 
     load_data(path, split) reads the full split from a folder, or from the Hub where path is None; raises
-        Problem with `data_help` where there is none. Its `revision` must change with the content.
-    load_model(folder, device, dtype) loads from a local folder (see `pretrained`); raises CannotMeasure.
-    describe(model) gives facts in JSON that `score` and the row need: `labels`, `preprocessing`, …
+        UserError with `data_help` if it is missing. Its `revision` must change with the content.
+    load_model(folder, device, dtype) loads from a local folder (see `load_pretrained`); raises CannotMeasure.
+    describe(model) returns facts in JSON that `score` and the row need: `labels`, `preprocessing`, …
     predict(model, data, protocol, batch_size) yields Batches, in any order, of a shard of the data. If memory
-        runs out, it is called again with the examples that are left and half the batch size. Columns must
+        runs out, it is called again with the remaining examples and half the batch size. Columns must
         hold raw outputs and `hash`, a hash of the example's content.
-    score(table, data, protocol, about) gives {"metrics", "intervals", "interval_method"} and further notes
-        for the row. Row i of the Arrow table is example i of `data`; `about` is what `describe` gave.
+    score(table, data, protocol, model_facts) returns {"metrics", "intervals", "interval_method"} and further
+        notes for the row. Row i of the Arrow table is example i of `data`; `model_facts` is from `describe`.
         Raises CannotMeasure, for example for labels that cannot be mapped.
     """
 
-    name: str  # the Hub's word: "sentiment-analysis"
-    dataset: str  # ptm's word: "emotion"
-    folder: str  # under results/ and predictions/: "EMOTION"
-    split: str  # measured where neither --split, the protocol nor the claim names one
-    splits: tuple[str, ...]  # that the data set has
+    name: str  # the Hub's name: "sentiment-analysis"
+    dataset: str  # an entry of scored/benchmarks.toml: "emotion"
     protocols: dict[str, object]  # name -> frozen dataclass with a `split`: a name, CLAIM, or None for any
-    inputs: tuple[str, ...]  # the protocol's fields that change raw outputs; the others need no forward pass
+    forward_fields: tuple[str, ...]  # the protocol's fields that change raw outputs
     batch_size: dict[str, int]  # first try per kind of device: {"cpu": 32, "cuda": 256}
     load_data: Callable
     load_model: Callable
@@ -113,16 +112,46 @@ class Task:
     predict: Callable
     score: Callable
     data_help: str  # what to download and how to lay it out
-    code: tuple[str, ...] = ()  # further files beside the script whose change makes a measurement stale
-    shard: int = 1000  # examples that a process answers at a time; what is answered survives a kill
-    order: Callable | None = None  # data -> places in the order in which they are cut into shards
-    text: Callable | None = None  # row -> text written beside the rows, one file per model and protocol
+    code_files: tuple[str, ...] = ()  # further files beside the script; a change makes a measurement stale
+    shard_size: int = 1000  # examples computed by one request; finished shards survive a kill
+    shard_order: Callable | None = None  # data -> positions in the order in which they are sharded
+    format_text: Callable | None = None  # row -> text for a file beside the rows
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The data set's entry in scored/benchmarks.toml. Raises UserError for an unknown one."""
+        return benchmark_named(self.dataset)
+
+    @property
+    def folder(self) -> str:
+        """Folder under results/ and predictions/: "EMOTION"."""
+        return self.benchmark.folder
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that can be measured."""
+        return self.benchmark.public
+
+    @property
+    def default_split(self) -> str:
+        """The split measured where neither --split, the protocol nor the claim names one."""
+        return self.benchmark.default
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every step of a run needs."""
+
+    task: Task
+    args: argparse.Namespace
+    code: dict  # see rows.code_state
+    load: Callable[[str], Data]  # split -> Data; each split is read once
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that have a hand in a measurement."""
-    found = {"python": platform.python_version()}
+    """The versions of the libraries that affect a measurement."""
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES.split():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            installed[name] = importlib.metadata.version(name)
+    return installed

@@ -91,7 +91,7 @@ def measured() -> list[tuple[float, float]]:
     for script, (name, data) in MODELS.items():
         words = ["--protocol", "scored-2022", "--device", "cpu"]
         taken, rows = run(script, [SHARED / "models" / name], SHARED / data, *words)
-        shard = importlib.import_module(script).TASK.shard
+        shard = importlib.import_module(script).TASK.shard_size
         each = rows[0]["seconds"] / rows[0]["examples"]["evaluated"]
         found.append((taken - rows[0]["seconds"], each * shard))
         print(

@@ -107,7 +107,7 @@ def sentiment(shared: Path, device, limit: int | None, turns: int) -> list[dict]
     def ours() -> list[str]:
         said = [""] * len(texts)
         for batch in sentiment_analysis.predict(model, data, protocol, size):
-            for place, best in zip(batch.places, np.argmax(batch.columns["logits"], 1), strict=True):
+            for place, best in zip(batch.indices, np.argmax(batch.columns["logits"], 1), strict=True):
                 said[place] = model.labels[best]
         return said
 

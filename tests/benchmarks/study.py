@@ -156,7 +156,8 @@ def main() -> None:
             net = network(task, *kinds[pattern])
             weights = 4 * sum(p.numel() for p in net.parameters())
             each = core_seconds(task, net, kinds[pattern][1], 256 if task == "sentiment-analysis" else 8)
-            hours, shard = n * each * FULL[task] / 3600, importlib.import_module(SCRIPTS[task][0]).TASK.shard
+            hours = n * each * FULL[task] / 3600
+            shard = importlib.import_module(SCRIPTS[task][0]).TASK.shard_size
             total.update({(task, "models"): n, (task, "shards"): n * -(-FULL[task] // shard)})
             total.update({(task, "bytes"): n * weights, (task, "hours"): hours})
             print(f"{task:21} {n:4} x {pattern or 'bert-base':30} {weights / 1e6:7.0f} MB "

@@ -40,7 +40,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
 
     def ours() -> int:
         size = script.TASK.batch_size[device.type]
-        return sum(len(batch.places) for batch in script.predict(model, data, protocol, size))
+        return sum(len(batch.indices) for batch in script.predict(model, data, protocol, size))
 
     best = best_batch(pipe, max(groups, key=len))
     rivals = {

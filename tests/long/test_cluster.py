@@ -20,7 +20,7 @@ import pytest
 from bench import Bench, failures
 from harness import cluster, shards
 from harness.checkpoint import CannotMeasure, Model
-from harness.task import Batch, Data, ForwardPass, Job, StageError
+from harness.task import Batch, Data, ForwardPass, Job, Run, StageError
 from project import ROOT
 from scored.files import UserError, exclusive
 
@@ -85,16 +85,16 @@ def test_what_another_run_has_is_asked_for_again():
 
 
 def passes(folder: Path, n: int, size: int, order=None) -> tuple[list[shards.Shard], ForwardPass]:
-    data = Data("test", "r", "", [str(i) for i in range(n)], list(range(n)), n, index=range(100, 100 + n))
+    data = Data("test", "r", "", [str(i) for i in range(n)], list(range(n)), n, selected=range(100, 100 + n))
     part = ForwardPass({"model": "m"}, data, {}, {}, folder / "whole.parquet")
-    return shards.make_shards(argparse.Namespace(shard=size, order=order), part), part
+    return shards.make_shards(argparse.Namespace(shard_size=size, shard_order=order), part), part
 
 
 def save(shard: shards.Shard, **facts) -> None:
     batch = Batch(range(len(shard.data.examples)), {"hash": list(shard.data.examples)})
     made = {"about": {}, "unread": {}, "measured_at": "", "seconds": 1.5, "ran": {"device": "cpu"}}
     made |= {"versions": shards.versions()} | facts
-    shards.save(shard.file, shard.data, [shards.as_table(batch, shard.data.places)], made)
+    shards.save(shard.file, shard.data, [shards.as_table(batch, shard.data.indices)], made)
 
 
 def test_shards_are_cut_in_the_tasks_order_and_joined_in_the_datas(tmp_path):
@@ -309,7 +309,7 @@ def test_what_is_answered_already_holds_no_lock(tmp_path):
     part.file.write_bytes(b"")
     args = argparse.Namespace(force=False, gpus_per_model=0, cpus_per_model=1)
     job = Job(Model("m", "r", (), None), [part])
-    made = cluster.opened(None, args, [job])
+    made = cluster.opened(Run(None, args, {}, None), [job])
     work = next(made)
     assert not work.shards
     with exclusive(part.file, wait=False) as mine:

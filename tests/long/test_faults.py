@@ -231,7 +231,7 @@ def slowly(module) -> None:
 
 def add(path: Path, writer: int) -> None:
     slowly(rows)
-    task = SimpleNamespace(name="toy", text=None)
+    task = SimpleNamespace(name="toy", format_text=None)
     for number in range(EACH):
         row = {"model": f"w{writer}/m{number}", "revision": "1", "split": "test", "protocol": "standard"}
         add_row(path, task, row | {"dataset_revision": "1", "settings": {"limit": None}})

@@ -495,9 +495,9 @@ def test_an_image_that_cannot_be_read_is_said_to_be(name):
             {"x": "int32"},
         )
     )
-    unread = {place: why for batch in found for place, why in batch.unread.items()}
+    unread = {place: why for batch in found for place, why in batch.unreadable.items()}
     assert list(unread) == [1] and ": " in unread[1]
-    assert [place for batch in found for place in batch.places] == [0]
+    assert [place for batch in found for place in batch.indices] == [0]
 
 
 @pytest.mark.tried("each of the eight EXIF orientations, and two that are none", 10, "turned as the tag says")
@@ -634,16 +634,16 @@ def test_an_annotation_file_of_any_kind(tmp_path, monkeypatch, data):
     except UserError as why:
         assert "instances_val2017.json" in str(why) or "missing" in str(why)
         return
-    about = {"labels": list(read.about["categories"].values())}
+    about = {"labels": list(read.split_facts["categories"].values())}
     try:
         scores = detection.score(found_by(read), read, detection.PROTOCOLS["standard"], about)
     except CannotMeasure:
         return  # names that cannot be told apart, or no category at all
     json.dumps(scores, allow_nan=False)
-    order, _ = detection.map_labels(about["labels"], read.about["categories"])
+    order, _ = detection.map_labels(about["labels"], read.split_facts["categories"])
     rows = detection.detections(found_by(read), read, detection.PROTOCOLS["standard"], order)
     ids = [image for image, *_ in read.examples]
-    wanted = reference(ids, read.about["categories"], detection.columns(read), rows)
+    wanted = reference(ids, read.split_facts["categories"], detection.columns(read), rows)
     assert list(scores["metrics"].values()) == [value for value in wanted if value >= 0]
 
 
@@ -1083,7 +1083,7 @@ def record() -> dict:
 @given(st.data())
 def test_a_runner_reads_its_files_whatever_they_hold(call, tmp_path, monkeypatch, data):
     monkeypatch.setattr(runner, "measure", lambda *_: iter(()))
-    rows, folder = tmp_path / "rows.json", tmp_path / "p" / "TOY"
+    rows, folder = tmp_path / "rows.json", tmp_path / "p" / "EMOTION"
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("test", "validation"):
         (tmp_path / f"{split}.json").write_text(json.dumps(list(range(10))))
@@ -1158,7 +1158,7 @@ def test_odd_names_are_rows(call, tmp_path, monkeypatch):
     assert all(row["stage"] == "resolve" and row["error"] for row in strict(tmp_path / "r.json")["rows"])
     ours = {"r.json", ".r.json.lock", "test.json", "validation.json", "p"}
     assert {path.name for path in tmp_path.iterdir()} == ours
-    assert [path.name for path in (tmp_path / "p").rglob("*")] == ["TOY"]
+    assert [path.name for path in (tmp_path / "p").rglob("*")] == ["EMOTION"]
 
 
 FLAGS = {

@@ -128,7 +128,7 @@ def predictions(boxes: list, labels: list, scores: list) -> pa.Table:
 
 def from_truth(data: Data) -> tuple[pa.Table, dict]:
     """A model whose outputs are the ground truth, crowds too."""
-    categories = data.about["categories"]
+    categories = data.split_facts["categories"]
     place = {category: i for i, category in enumerate(categories)}
     corners = [[[x, y, x + w, y + h] for a in m for x, y, w, h in [a["bbox"]]] for m in data.targets]
     table = predictions(
@@ -218,9 +218,9 @@ def one_thread():
 def gathered(model, data, batch_size) -> pa.Table:
     parts, order = [], []
     for batch in detection.predict(model, data, detection.PROTOCOLS["standard"], batch_size):
-        parts.append(pa.table({"example": list(batch.places), **batch.columns}))
-        order.append(len(batch.places))
-        assert not batch.unread
+        parts.append(pa.table({"example": list(batch.indices), **batch.columns}))
+        order.append(len(batch.indices))
+        assert not batch.unreadable
     assert max(order) > 1 or batch_size == 1
     return pa.concat_tables(parts).sort_by("example")
 
@@ -257,9 +257,9 @@ def test_yolos_as_transformers_one_at_a_time(shared, one_thread):
     table = gathered(model, data, 4)
     compare(table, model, data)
 
-    category, _ = detection.map_labels(about["labels"], data.about["categories"])
+    category, _ = detection.map_labels(about["labels"], data.split_facts["categories"])
     pipe = pipeline("object-detection", model=model.net, image_processor=model.processor, device="cpu")
-    name, by_pipe = data.about["categories"], []
+    name, by_pipe = data.split_facts["categories"], []
     for image, path, *_ in data.examples:
         for d in pipe(path):
             x0, y0, x1, y1 = d["box"].values()

@@ -194,8 +194,8 @@ def test_a_full_disk_keeps_the_files_whole(bench):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("toy.py: cannot write")
     assert bench.results.read_bytes() == before and not list(bench.folder.rglob("*.tmp"))
-    (bench.folder / "p" / "TOY").rename(bench.folder / "p" / "moved")
-    (bench.folder / "p" / "TOY").write_text("a file where the folder for predictions should be")
+    (bench.folder / "p" / "EMOTION").rename(bench.folder / "p" / "moved")
+    (bench.folder / "p" / "EMOTION").write_text("a file where the folder for predictions should be")
     done = bench.run(other, "--protocol", "scored-2022")
     assert done.returncode == 2 and done.stderr.endswith("File exists; choose another with --predictions\n")
 
@@ -244,7 +244,7 @@ def test_models_of_a_hub(bench):
         assert not [path for path in hub.requests if "model.safetensors" in path]  # the cache has it
     outside = {path.name for path in bench.folder.iterdir()}
     assert outside == {"data", "models", "out", "p", "hf", "loads"}
-    assert all(path.parent.name == "TOY" for path in (bench.folder / "p").rglob("*.parquet"))
+    assert all(path.parent.name == "EMOTION" for path in (bench.folder / "p").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("sha", [None, "", "/../../../x", "a.b", "x" * 40])
@@ -328,7 +328,7 @@ def test_the_split_measured(bench):
         ("0", "scored-2022"): ("test", "the protocol's"),
         ("1", "standard"): ("test", "the claim's"),
         ("1", "scored-2022"): ("test", "the protocol's"),
-        ("2", "standard"): ("test", "the claim's, 'unsplit', is none of validation, test"),
+        ("2", "standard"): ("test", "the claim's, 'unsplit', is none of train, validation, test"),
         ("2", "scored-2022"): ("test", "the protocol's"),
     }
     assert bench.loads() == ["0", "1", "2"]
@@ -352,7 +352,7 @@ def test_a_limited_run_takes_the_same_examples_each_time_and_says_so(bench):
     [
         (["--data", "nowhere"], "It must hold: test.json and validation.json, ten numbers each"),
         (["--data", "."], "no test.json"),
-        (["--split", "train"], "invalid choice: 'train'"),
+        (["--split", "unsplit"], "invalid choice: 'unsplit'"),
         (["--limit", "0"], "must be a whole number from 1 on"),
         (["--gpus-per-model", "inf"], "must be a whole number or a fraction below 1"),
         (["--device", "tpu"], "must be auto, cpu, cuda"),

@@ -216,8 +216,8 @@ def mobilenet(request):
 
 
 def gathered(batches, data) -> pa.Table:
-    parts = [pa.table({"example": list(b.places), **b.columns}) for b in batches]
-    assert not any(b.unread for b in batches)
+    parts = [pa.table({"example": list(b.indices), **b.columns}) for b in batches]
+    assert not any(b.unreadable for b in batches)
     table = pa.concat_tables(parts).sort_by("example")
     assert table["example"].to_pylist() == list(range(len(data.examples)))
     return table

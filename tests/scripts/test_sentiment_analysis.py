@@ -287,7 +287,7 @@ def test_an_architecture_answers_in_batches_as_text_by_text(zoo, one_thread, kin
     data = Data("test", "", "", texts, [0] * len(texts), len(texts))
     found, spared, batches = {}, set(), 0
     for batch in sentiment.predict(model, data, sentiment.PROTOCOLS["standard"], 16):
-        found |= dict(zip(batch.places, batch.columns["logits"], strict=True))
+        found |= dict(zip(batch.indices, batch.columns["logits"], strict=True))
         spared |= {name for name, module in net.named_modules() if module._forward_pre_hooks}
         batches += 1
     assert batches < len(texts) / 3

@@ -125,10 +125,10 @@ def measure(kind: str, folder, data: Data, dtype="float32") -> dict[str, dict]:
     about, tables, places = task.describe(model), [], []
     json.dumps(about, allow_nan=False)
     for batch in task.predict(model, data, next(iter(task.protocols.values())), 2):
-        assert not batch.unread
+        assert not batch.unreadable
         columns = {k: list(v) if isinstance(v, np.ndarray) else v for k, v in batch.columns.items()}
         tables.append(pa.table(columns))
-        places += batch.places
+        places += batch.indices
     assert sorted(places) == list(range(len(data.examples)))
     table = pa.concat_tables(tables).append_column("example", pa.array(places)).sort_by("example")
     found = {name: task.score(table, data, protocol, about) for name, protocol in task.protocols.items()}
