@@ -1,0 +1,115 @@
+"""Find a model's own rows in a table, by its name, size, resolution or suffix."""
+
+import re
+from dataclasses import dataclass
+
+from scored.card_words import read_label
+
+LONGEST_RUN = 5  # parts of a name that may be written together: "RT-DETR" and "rtdetr"
+
+PART = re.compile(r"(?<![a-z])in\d+k|patch\d+|\d+k(?![a-z])|[a-z]+|\d+(?:\.\d+)?")
+SHORT = {  # a reader takes these for the same
+    **{"n": "nano", "t": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge", "g": "giant"},
+    **{"x": "xlarge", "xl": "xlarge", "resnet": "r", "distill": "distilled"},
+}
+SIZES = set(SHORT.values())
+NEUTRAL = set(  # parts of an id that name the data set, the task or the library, and so no other model
+    "in1k 1k imagenet coco emotion hf ft finetuned finetune fine tuned model models detection detector classification "
+    "classifier image object text pytorch torch onnx tflite keras tf timm".split()
+)
+USUAL_SIDES = {"224", "640"}  # pixels, of classifiers and detectors; seldom said in a row's label
+OWN_WORDS = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
+HUB_LINK = re.compile(r"huggingface\.co/([\w.-]+/[\w.-]+)")
+
+
+@dataclass(frozen=True)
+class Match:
+    """How far a label names the model: the number of the name's parts, and the parts that it leaves out."""
+
+    covered: int
+    left_out: tuple[str, ...] = ()
+
+
+def name_parts(name: str) -> list[str]:
+    """Cut a name into words and numbers, with short sizes written out."""
+    return [SHORT.get(part, part) for part in PART.findall(name.casefold())]
+
+
+def glued_parts(name: str) -> set[str]:
+    """Return the letters that follow a number without a separator, as `vd` in `r50vd`, but no size."""
+    glued = re.findall(r"(?<=\d)[a-z]+", name.casefold())
+    return {part for part in glued if SHORT.get(part, part) not in SIZES}
+
+
+def match_name(label: str, name: str) -> Match | None:
+    """Return how far a label names the model `name`; None if it holds a part that the name does not."""
+    parts, wanted = name_parts(name), name_parts(label)
+    spans: dict[str, range] = {}
+    for begin in range(len(parts)):
+        for end in range(begin + 1, min(begin + LONGEST_RUN, len(parts)) + 1):
+            spans.setdefault("".join(parts[begin:end]), range(begin, end))
+    covered: set[int] = set()
+    position = 0
+    while position < len(wanted):
+        for end in range(min(position + LONGEST_RUN, len(wanted)), position, -1):
+            span = spans.get("".join(wanted[position:end]))
+            if span is not None:
+                covered.update(span)
+                position = end
+                break
+        else:
+            return None
+    if not covered:
+        return None
+    glued = glued_parts(name)
+    left_out = [part for index, part in enumerate(parts) if index not in covered and part not in glued]
+    return Match(len(covered), tuple(left_out))
+
+
+def is_whole_name(match: Match, sides: set[str]) -> bool:
+    """Say whether what a label leaves out of the name tells no two models apart.
+
+    `sides` are the image sizes in pixels that the label's row states, or else the usual ones.
+    """
+    for part in match.left_out:
+        if part not in NEUTRAL and not part.startswith("patch") and part not in sides:
+            return False
+    return True
+
+
+def match_entry(label: str, links: tuple[str, ...], model_id: str, name: str) -> Match | None:
+    """Return how far a row's or column's label names this model: by its link, its whole text, or its names."""
+    linked = [target for link in links for target in HUB_LINK.findall(link)]
+    if linked:
+        is_own = any(target.casefold() == model_id.casefold() for target in linked)
+        return Match(1000) if is_own else None
+    understood = read_label(label)
+    label_rest = (*understood.rest, *understood.numbers)
+    return match_name(label, name) or match_name(" ".join(label_rest), name)
+
+
+def own_entries(
+    labels: list[str], links: list[tuple[str, ...]], sides: list[set[str]], model_id: str, name: str
+) -> list[int]:
+    """Return the places of the labels that name this model best; none if two names do so equally well."""
+    matches = [match_entry(label, link, model_id, name) for label, link in zip(labels, links, strict=True)]
+    most = max((match.covered for match in matches if match), default=0)
+    best = [place for place, match in enumerate(matches) if match and match.covered == most]
+    if len({" ".join(name_parts(labels[place])) for place in best}) > 1:
+        return []
+    if len(best) > 1:  # the same name with several image sizes
+        of_size = [place for place in best if sides[place] & set(name_parts(name))]
+        best = of_size or best
+    if names_variants(labels, name) and matches and best:
+        return best
+    return [place for place in best if is_whole_name(matches[place], sides[place])]
+
+
+def names_variants(labels: list[str], name: str) -> bool:
+    """Say whether the labels are sizes or suffixes only, as INT8 and FP32; "base" alone may be a base model."""
+    parts = [set(name_parts(label)) for label in labels]
+    family = name_parts(name)[:1]
+    if len(labels) < 2 or any(set(family) & of_label or of_label <= NEUTRAL for of_label in parts):
+        return False
+    sizes = [of_label for of_label in parts if of_label <= SIZES]
+    return len(sizes) != 1
