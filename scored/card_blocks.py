@@ -23,9 +23,11 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 IMAGE = re.compile(r"!\[[^\[\]]*+\]\([^()]*+\)")
 LINK = re.compile(r"\[([^\[\]]*+)\]\(([^()]*+)\)")
+URL = re.compile(r"https?://[^\s|<>()\[\]*]++")
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)[^<>]*+>|<!--(?:(?!-->)[^<])*+-->")
 HTML_TABLE = re.compile(r"<(/?)table\b", re.I)
 FENCE = re.compile(r" {0,3}(```|~~~)")
+REPORT_HEADER = re.compile(r"\s*precision\s+recall\s+f1-score\s+support\s*")
 DASHES = re.compile(r"---\s*")
 
 
@@ -159,7 +161,7 @@ def plain(markup: str) -> str:
 
 def make_cell(markup: str) -> Cell:
     """Read a table's cell."""
-    return Cell(plain(markup).strip(), tuple(target for _, target in LINK.findall(markup)))
+    return Cell(plain(markup).strip(), tuple(URL.findall(markup)))
 
 
 def read_blocks(reader: _Reader, tokens: list[Token], html_tables: dict[int, list]) -> None:
@@ -192,9 +194,24 @@ def read_blocks(reader: _Reader, tokens: list[Token], html_tables: dict[int, lis
 def add_code(reader: _Reader, token: Token, line: int) -> None:
     """Add each line of a block of code, if there is a number in it."""
     first = line + (token.type == "fence")
+    report: list[tuple[int, list[Cell]]] = []
     for offset, text in enumerate(token.content.split("\n")):
-        if re.search(r"\d", text):
+        if REPORT_HEADER.fullmatch(text):
+            report.append((first + offset, [Cell(""), *(Cell(word) for word in text.split())]))
+        elif re.search(r"\d", text):
             reader.add_passage(text, first + offset, "code")
+            if report:
+                report.append((first + offset, report_cells(text)))
+    if len(report) > 1:
+        reader.add_table(report[0][1], [row for row in report[1:] if len(row[1]) == 5], report[0][0])
+
+
+def report_cells(line: str) -> list[Cell]:
+    """Cut a line of scikit-learn's classification report; its accuracy stands under the F1 scores."""
+    cells = re.split(r"\s{2,}", line.strip())
+    if len(cells) == 3:
+        cells[1:1] = ["", ""]
+    return [Cell(text) for text in cells]
 
 
 def read_table(reader: _Reader, tokens: list[Token], position: int) -> int:

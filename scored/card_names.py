@@ -17,9 +17,20 @@ NEUTRAL = set(  # parts of an id that name the data set, the task or the library
     "in1k 1k imagenet coco emotion hf ft finetuned finetune fine tuned model models detection detector classification "
     "classifier image object text pytorch torch onnx tflite keras tf timm".split()
 )
-USUAL_SIDES = {"224", "640"}  # pixels, of classifiers and detectors; seldom said in a row's label
+USUAL_SIDES = frozenset({"224", "640"})  # pixels, of classifiers and detectors; seldom said in a row's label
+EPOCHS = re.compile(r"\(?\b\d+ ?(?:epochs?|ep)\b\)?", re.I)
 OWN_WORDS = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
 HUB_LINK = re.compile(r"huggingface\.co/([\w.-]+/[\w.-]+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row or a column of a table, as far as it tells which model it is about."""
+
+    label: str
+    links: tuple[str, ...]  # of the label
+    all_links: tuple[str, ...]  # of the whole row
+    sides: frozenset[str]  # the image sizes in pixels that it states, or the usual ones
 
 
 @dataclass(frozen=True)
@@ -66,43 +77,55 @@ def match_name(label: str, name: str) -> Match | None:
     return Match(len(covered), tuple(left_out))
 
 
-def is_whole_name(match: Match, sides: set[str]) -> bool:
+def is_whole_name(match: Match, sides: frozenset[str], tagged: str = "") -> bool:
     """Say whether what a label leaves out of the name tells no two models apart.
 
-    `sides` are the image sizes in pixels that the label's row states, or else the usual ones.
+    `sides` are the image sizes in pixels that the label's row states, or else the usual ones; `tagged` is a
+    name as timm's, architecture and tag of the weights, where the table does not tell weights apart.
     """
+    tag = set(name_parts(tagged.partition(".")[2]))
+    if not tag & {"in1k", "coco"} or any(re.fullmatch(r"in\d\d+k", part) for part in tag):
+        tag = set()
     for part in match.left_out:
-        if part not in NEUTRAL and not part.startswith("patch") and part not in sides:
+        if part not in NEUTRAL | sides | tag and not part.startswith("patch"):
             return False
     return True
 
 
-def match_entry(label: str, links: tuple[str, ...], model_id: str, name: str) -> Match | None:
-    """Return how far a row's or column's label names this model: by its link, its whole text, or its names."""
-    linked = [target for link in links for target in HUB_LINK.findall(link)]
-    if linked:
-        is_own = any(target.casefold() == model_id.casefold() for target in linked)
-        return Match(1000) if is_own else None
+def match_label(label: str, name: str) -> Match | None:
+    """Return how far a label names the model by its whole text, or without data set, split and epochs."""
     understood = read_label(label)
-    label_rest = (*understood.rest, *understood.numbers)
-    return match_name(label, name) or match_name(" ".join(label_rest), name)
+    besides = EPOCHS.sub(" ", " ".join((*understood.rest, *understood.numbers)))
+    return match_name(label, name) or match_name(EPOCHS.sub(" ", label), name) or match_name(besides, name)
 
 
-def own_entries(
-    labels: list[str], links: list[tuple[str, ...]], sides: list[set[str]], model_id: str, name: str
-) -> list[int]:
-    """Return the places of the labels that name this model best; none if two names do so equally well."""
-    matches = [match_entry(label, link, model_id, name) for label, link in zip(labels, links, strict=True)]
+def linked_models(links: tuple[str, ...]) -> set[str]:
+    """Return the ids of the Hub's models among these addresses, in lower case."""
+    models = {model.casefold() for link in links for model in HUB_LINK.findall(link)}
+    return {model for model in models if not model.startswith(("datasets/", "spaces/"))}
+
+
+def own_entries(entries: list[Entry], model_id: str, name: str) -> list[int]:
+    """Return the places of the entries that name this model best; none if two names do so equally well."""
+    own_id = model_id.casefold()
+    linking = [place for place, entry in enumerate(entries) if own_id in linked_models(entry.all_links)]
+    if len(linking) == 1:  # several are files of one repository, or several image sizes
+        return linking
+    matches = [None if is_linked_elsewhere(entry, own_id) else match_label(entry.label, name) for entry in entries]
     most = max((match.covered for match in matches if match), default=0)
     best = [place for place, match in enumerate(matches) if match and match.covered == most]
-    if len({" ".join(name_parts(labels[place])) for place in best}) > 1:
+    if len({" ".join(name_parts(entries[place].label)) for place in best}) > 1:
         return []
-    if len(best) > 1:  # the same name with several image sizes
-        of_size = [place for place in best if sides[place] & set(name_parts(name))]
-        best = of_size or best
-    if names_variants(labels, name) and matches and best:
+    if names_variants([entry.label for entry in entries], name):
         return best
-    return [place for place in best if is_whole_name(matches[place], sides[place])]
+    has_tags = any("." in entry.label for entry in entries)
+    return [place for place in best if is_whole_name(matches[place], entries[place].sides, "" if has_tags else name)]
+
+
+def is_linked_elsewhere(entry: Entry, own_id: str) -> bool:
+    """Say whether an entry's label links to a model of another name than this one's."""
+    names = {model.rpartition("/")[2] for model in linked_models(entry.links)}
+    return bool(names) and own_id.rpartition("/")[2] not in names
 
 
 def names_variants(labels: list[str], name: str) -> bool:

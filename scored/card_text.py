@@ -15,7 +15,7 @@ import msgspec
 
 from ptm import Claim, Rejected, as_fraction, dataset_name, read_value
 from scored.card_blocks import Card, Cell, Passage, Table, read_card
-from scored.card_names import OWN_WORDS, USUAL_SIDES, match_name, own_entries
+from scored.card_names import OWN_WORDS, USUAL_SIDES, Entry, is_whole_name, match_name, own_entries
 from scored.card_words import DETECTION, Label, normalise, read_label, read_splits, take_datasets
 
 TASKS = {"imagenet-1k": "image-classification", "coco": "object-detection", "emotion": "text-classification"}
@@ -32,9 +32,10 @@ METRIC_COLUMN = re.compile(r"^(?:evaluation )?(?:metrics?|measure)(?: name)?$")
 QUALIFIER_COLUMNS = (DATASET_COLUMN, SPLIT_COLUMN, METRIC_COLUMN)
 SIDE_COLUMN = re.compile(r"\bresol|\bimg.?s|\bim(?:age|g)?.?size|\binput|^size$|\bres\b")
 PROGRESS_COLUMN = re.compile(r"\b(?:epochs?|steps?|iter\w*|(?:train\w*|validation|val|test|eval) loss)\b")
-CLAUSE_END = re.compile(r"[;|]|,(?=\s)|\.(?=\s|$)|\b(?:and|while|whereas|but)\b|\n(?=[^\n:=]{1,40}[:=]\s)")
+CLAUSE_END = re.compile(r"[;|]|,(?=\s)|\.(?=\s|$)|\b(?:and|while|whereas|but|with(?= an? ))\b|\n(?=[^\n:=]{1,40}[:=]\s)")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])|\n\s*\n")
-SUBJECT = re.compile(r"\b(?:this|the|our|it|we)\b(?: \w+)? (?:model|achieve|obtain|reach|get|is|was|has)|\b(?:it|we) ")
+SUBJECT = re.compile(r"\b(?:(?:this|the|our) model|this checkpoint|it|we)\b")
+OTHER_MODEL = re.compile(r"\b(?:baselines?|teacher|original model|base model|other models|examples?)\b")
 WRITTEN = re.compile(r"(?:[~≈><≥≤]|about |around )? ?\d{1,3}(?:[.,]\d+)?(?: ?%| percent)?(?: ?(?:±|\+/?-) ?\d+(?:\.\d+)?(?: ?%)?)?")
 LIKE_A_NUMBER = re.compile(r"\W{0,3}\d")
 LONGEST_SENTENCE = 2000
@@ -196,7 +197,7 @@ def read_table(table: Table, context: Context) -> list[Value | Rejected]:
         return [reject("rows are epochs", table.line, table.header[0].text)] if columns.metrics else []
     if columns.metrics:
         return read_metric_columns(table, columns, context)
-    return read_metric_rows(table, columns, context)
+    return read_metric_rows(table, columns, context) or read_captioned(table, columns, context)
 
 
 def row_label(columns: Columns, cells: tuple[Cell, ...]) -> Label:
@@ -216,10 +217,12 @@ def read_metric_columns(table: Table, columns: Columns, context: Context) -> lis
     for place, label in rows:
         line, cells = table.rows[place]
         label += row_label(columns, cells)
-        for column in columns.metrics:
-            if column < len(cells):
-                whole = label + explain_rest(columns.labels[column], context)
-                results.append(table_value(table, whole, line, cells[column], table.header[column]))
+        filled = [column for column in columns.metrics if cells[column].text]
+        for column in filled:
+            title = explain_rest(columns.labels[column], context)
+            if label.metrics and len(filled) == 1:  # the row's metric, as in scikit-learn's report
+                title = replace(title, metrics=frozenset())
+            results.append(table_value(table, label + title, line, cells[column], table.header[column]))
     return results
 
 
@@ -228,53 +231,55 @@ def own_rows(table: Table, columns: Columns, context: Context) -> list[tuple[int
     everything = [(place, Label()) for place in range(len(table.rows))]
     if columns.name is None:
         return everything if len(everything) == 1 or columns.qualifiers else []
-    cells = [row[columns.name] for _, row in table.rows]
-    sides = [read_sides(columns, row) for _, row in table.rows]
-    own = own_places(cells, sides, context)
+    entries = [row_entry(columns, cells) for _, cells in table.rows]
+    own = own_places(entries, context)
     if own:
         return own
     is_model_column = bool(MODEL_COLUMN.search(normalise(table.header[columns.name].text)))
-    return [] if is_model_column else plain_places(cells)
+    return [] if is_model_column else plain_places([entry.label for entry in entries])
 
 
-def own_places(cells: list[Cell], sides: list[set[str]], context: Context) -> list[tuple[int, Label]]:
-    """Return the places of the cells that name this model, each with what the cell says besides."""
-    texts, links = [cell.text for cell in cells], [cell.links for cell in cells]
+def row_entry(columns: Columns, cells: tuple[Cell, ...]) -> Entry:
+    """Return what a row tells of its model."""
+    sides = {side for place in columns.sides for side in re.findall(r"\d{2,4}", cells[place].text)}
+    links = tuple(link for cell in cells for link in cell.links)
+    name = cells[columns.name]
+    return Entry(name.text, name.links, links, frozenset(sides) or USUAL_SIDES)
+
+
+def own_places(entries: list[Entry], context: Context) -> list[tuple[int, Label]]:
+    """Return the places of the entries that name this model, each with what its label says besides."""
     for name in context.names:
-        places = own_entries(texts, links, sides, context.model_id, name)
+        places = own_entries(entries, context.model_id, name)
         if places:
-            besides = [Label() if match_name(texts[place], name) else read_besides(texts[place]) for place in places]
-            return list(zip(places, besides, strict=True))
-    own = [place for place, text in enumerate(texts) if OWN_WORDS.search(normalise(text))]
-    return [(own[0], read_besides(texts[own[0]]))] if len(own) == 1 else []
+            return [(place, read_besides(entries[place].label, name)) for place in places]
+    own = [place for place, entry in enumerate(entries) if OWN_WORDS.search(normalise(entry.label))]
+    return [(own[0], read_besides(entries[own[0]].label))] if len(own) == 1 else []
 
 
-def read_besides(text: str) -> Label:
-    """Read what a cell that holds a name says besides the name."""
-    return replace(read_label(text), rest=(), numbers=())
+def read_besides(label: str, name: str = "") -> Label:
+    """Read what a label that holds a model's name says besides the name."""
+    if match_name(label, name):
+        return Label()
+    return replace(read_label(label), rest=(), numbers=())
 
 
-def plain_places(cells: list[Cell]) -> list[tuple[int, Label]]:
-    """Return the places of the cells that name no model, but a data set, a split, an average or nothing."""
+def plain_places(labels: list[str]) -> list[tuple[int, Label]]:
+    """Return the places of the labels that name no model, but a data set, a split, an average or nothing."""
     places = []
-    for place, cell in enumerate(cells):
-        label = read_label(cell.text)
+    for place, text in enumerate(labels):
+        label = read_label(text)
         is_plain = not label.rest and not label.numbers
-        if is_plain and (cell.text or len(cells) == 1):
+        if is_plain and (text or len(labels) == 1):
             places.append((place, label))
     return places
-
-
-def read_sides(columns: Columns, cells: tuple[Cell, ...]) -> set[str]:
-    """Return the image sizes in pixels that a row states, or the usual ones."""
-    sides = {side for place in columns.sides for side in re.findall(r"\d{2,4}", cells[place].text)}
-    return sides or USUAL_SIDES
 
 
 def read_metric_rows(table: Table, columns: Columns, context: Context) -> list[Value | Rejected]:
     """Read the cells where a row that is a metric meets this model's column."""
     header = [table.header[place] for place in columns.values]
-    own = own_places(header, [USUAL_SIDES] * len(header), context) or plain_places(header)
+    entries = [Entry(cell.text, cell.links, cell.links, USUAL_SIDES) for cell in header]
+    own = own_places(entries, context) or plain_places([cell.text for cell in header])
     results = []
     for line, cells in table.rows:
         label = row_label(columns, cells)
@@ -287,6 +292,20 @@ def read_metric_rows(table: Table, columns: Columns, context: Context) -> list[V
         for place, besides in own:
             column = columns.values[place]
             results.append(table_value(table, label + besides, line, cells[column], table.header[column]))
+    return results
+
+
+def read_captioned(table: Table, columns: Columns, context: Context) -> list[Value | Rejected]:
+    """Read this model's row where the text over the table names the metric, and the columns are plain."""
+    caption = read_label(table.scope[0].rstrip(" :.")) if table.scope else Label()
+    if caption.metric is None or caption.rest or caption.numbers or columns.name is None:
+        return []
+    results = []
+    for place, label in own_rows(table, columns, context):
+        line, cells = table.rows[place]
+        for column, besides in plain_places([table.header[place].text for place in columns.values]):
+            cell, title = cells[columns.values[column]], table.header[columns.values[column]]
+            results.append(table_value(table, caption + label + besides, line, cell, title))
     return results
 
 
@@ -406,7 +425,8 @@ def check_metric(value: Value, context: Context) -> str:
     if metric not in DETECTION and not CLASSIFICATION.fullmatch(metric):
         raise ValueError(f"not measured here: {metric}")
     rest = (*label.rest, *label.numbers)
-    if rest:
+    match = match_name(" ".join(rest), context.names[0])
+    if rest and not (match and is_whole_name(match, USUAL_SIDES)):
         raise ValueError(f"not understood: {' '.join(rest)[:60]}")
     near = normalise(" ".join(value.near))
     if context.is_other_protocol or OTHER_PROTOCOL.search(near):

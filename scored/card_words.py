@@ -21,6 +21,7 @@ SPELLINGS = [
     (re.compile(r"\b(?:accuracy|acc|prec|precision)\.? ?@ ?(?:top)?-? ?(\d{1,2})\b(?! ?[a-z])"), r" top_\1 "),
     (re.compile(r"\bacc([15])\b"), r" top_\1 "),
     (re.compile(r"\btop ?[-@]? ?(\d{1,2})\b"), r" top_\1 "),
+    (re.compile(r"\b\d{2,4} ?[x×] ?\d{2,4}\b"), " "),  # an image size
     (re.compile(r"\bf[- ]?1\b|\bf[- ]?score\b|\bf[- ]measure\b"), " f1 "),
 ]
 AVERAGES = {"macro", "micro", "weighted"}
@@ -30,7 +31,7 @@ DETECTION = {"AP", "AP50", "AP75"}
 # ── Data sets ─────────────────────────────────────────────────────────────────────────────────────────────
 
 IMAGENET = re.compile(
-    r"(?<![\w.])(?:image[- ]?net|ilsvrc|in(?=-?(?:1k|v2|21k|22k|12k|real)\b))"
+    r"(?<![\w.])(?:image[- ]?net|ilsvrc|in(?=-?(?:1k|v2|21k|22k|12k|real)\b))(?!(?!v\d|val)[a-z])"
     r"(?:[-_ ]?(?:ilsvrc|lsvrc|1k|1000|2012|12|val|validation)(?!\w))*"
     r"(?:-(a|r|c|o|d|s|w|lt|p)(?![\w-])"
     r"|[-_ ]?(v\d|sketch|real|rendition|adversarial|hard|\d+k|100|10)(?![\w-]))?"
@@ -75,10 +76,11 @@ FILLERS = set(
     "score scores value values metric metrics result results performance performances set split dataset data number "
     "evaluation eval evaluated evaluating model models bbox box b final overall best held out full entire mean avg "
     "average averaged official image images text classification object detection task benchmark all percent "
+    "resolution input size pixels px npu ipu cpu gpu "
     # the frame of a sentence
     "this the it its our we an a of is was are were be to at on in for by with and following has have had that which "
     "achieves achieve achieved achieving reaches reach reached reaching obtains obtain obtained obtaining gets get got "
-    "yields yield yielded attains attain attained scored scoring shows able can when trained fine tuned finetuned "
+    "yields yield yielded attains attain attained scored scoring tested validated shows able can when trained fine tuned finetuned "
     "resulting gives gave hit hits here"
     .split()
 )  # fmt: skip
