@@ -1,26 +1,37 @@
-"""Find a model's own rows in a table, by its name, size, resolution or suffix."""
+"""Find what is about a model in its card, by its name, size, resolution or suffix."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scored.card_words import read_label
+from scored.card_labels import Label, read_label
 
 LONGEST_RUN = 5  # parts of a name that may be written together: "RT-DETR" and "rtdetr"
 
-PART = re.compile(r"(?<![a-z])in\d+k|patch\d+|\d+k(?![a-z])|[a-z]+|\d+(?:\.\d+)?")
+PART = re.compile(
+    r"(?<![a-z])in\d+k|(?:patch|window)\d+|\d+k(?![a-z])|x{1,3}[-_ ]?(?:small|large|s|l)(?![a-z])|[a-z]+|\d+(?:\.\d+)?"
+)
+PATCH = re.compile(r"(?<=[a-z\d])/(\d{1,2})\b")  # as in ViT-B/16
 SHORT = {  # a reader takes these for the same
     **{"n": "nano", "t": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge", "g": "giant"},
-    **{"x": "xlarge", "xl": "xlarge", "resnet": "r", "distill": "distilled"},
+    **{"x": "xlarge", "xl": "xlarge", "xs": "xsmall", "xxs": "xxsmall", "xxl": "xxlarge", "resnet": "r"},
 }
-SIZES = set(SHORT.values())
+SIZES = set(SHORT.values()) - {"r"}
 NEUTRAL = set(  # parts of an id that name the data set, the task or the library, and so no other model
     "in1k 1k imagenet coco emotion hf ft finetuned finetune fine tuned model models detection detector classification "
     "classifier image object text pytorch torch onnx tflite keras tf timm".split()
 )
 USUAL_SIDES = frozenset({"224", "640"})  # pixels, of classifiers and detectors; seldom said in a row's label
 EPOCHS = re.compile(r"\(?\b\d+ ?(?:epochs?|ep)\b\)?", re.I)
-OWN_WORDS = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
+OWN_PHRASE = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
 HUB_LINK = re.compile(r"huggingface\.co/([\w.-]+/[\w.-]+)")
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """The names under which a card may speak of its model."""
+
+    model_id: str
+    names: tuple[str, ...]  # of the repository, of its original, in the title; tried in this order
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Entry:
     label: str
     links: tuple[str, ...]  # of the label
     all_links: tuple[str, ...]  # of the whole row
-    sides: frozenset[str]  # the image sizes in pixels that it states, or the usual ones
+    sides: frozenset[str] = USUAL_SIDES  # the image sizes in pixels that it states
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class Match:
 
 def name_parts(name: str) -> list[str]:
     """Cut a name into words and numbers, with short sizes written out."""
-    return [SHORT.get(part, part) for part in PART.findall(name.casefold())]
+    parts = PART.findall(PATCH.sub(r"-patch\1", name.casefold()))
+    return [SHORT.get(re.sub(r"[-_ ]", "", part), re.sub(r"[-_ ]", "", part)) for part in parts]
 
 
 def glued_parts(name: str) -> set[str]:
@@ -77,7 +89,7 @@ def match_name(label: str, name: str) -> Match | None:
     return Match(len(covered), tuple(left_out))
 
 
-def is_whole_name(match: Match, sides: frozenset[str], tagged: str = "") -> bool:
+def is_whole_name(match: Match, sides: frozenset[str] = USUAL_SIDES, tagged: str = "") -> bool:
     """Say whether what a label leaves out of the name tells no two models apart.
 
     `sides` are the image sizes in pixels that the label's row states, or else the usual ones; `tagged` is a
@@ -87,7 +99,7 @@ def is_whole_name(match: Match, sides: frozenset[str], tagged: str = "") -> bool
     if not tag & {"in1k", "coco"} or any(re.fullmatch(r"in\d\d+k", part) for part in tag):
         tag = set()
     for part in match.left_out:
-        if part not in NEUTRAL | sides | tag and not part.startswith("patch"):
+        if part not in NEUTRAL | sides | tag and not part.startswith(("patch", "window")):
             return False
     return True
 
@@ -105,8 +117,18 @@ def linked_models(links: tuple[str, ...]) -> set[str]:
     return {model for model in models if not model.startswith(("datasets/", "spaces/"))}
 
 
-def own_entries(entries: list[Entry], model_id: str, name: str) -> list[int]:
-    """Return the places of the entries that name this model best; none if two names do so equally well."""
+def own_entries(entries: list[Entry], model: ModelNames) -> list[tuple[int, str]]:
+    """Return the places of the entries that name this model, each with the name that they use."""
+    for name in model.names:
+        places = entries_of_name(entries, model.model_id, name)
+        if places:
+            return [(place, name) for place in places]
+    own = [place for place, entry in enumerate(entries) if OWN_PHRASE.search(entry.label.casefold())]
+    return [(own[0], "")] if len(own) == 1 else []
+
+
+def entries_of_name(entries: list[Entry], model_id: str, name: str) -> list[int]:
+    """Return the places of the entries that use a name best; none if two labels do so equally well."""
     own_id = model_id.casefold()
     linking = [place for place, entry in enumerate(entries) if own_id in linked_models(entry.all_links)]
     if len(linking) == 1:  # several are files of one repository, or several image sizes
@@ -119,7 +141,8 @@ def own_entries(entries: list[Entry], model_id: str, name: str) -> list[int]:
     if names_variants([entry.label for entry in entries], name):
         return best
     has_tags = any("." in entry.label for entry in entries)
-    return [place for place in best if is_whole_name(matches[place], entries[place].sides, "" if has_tags else name)]
+    tagged = "" if has_tags else name
+    return [place for place in best if is_whole_name(matches[place], entries[place].sides, tagged)]
 
 
 def is_linked_elsewhere(entry: Entry, own_id: str) -> bool:
@@ -136,3 +159,21 @@ def names_variants(labels: list[str], name: str) -> bool:
         return False
     sizes = [of_label for of_label in parts if of_label <= SIZES]
     return len(sizes) != 1
+
+
+def explain_rest(label: Label, name: str, is_whole: bool = False) -> Label:
+    """Leave out the words of a label that are of the model's name, as INT8 in "INT8 accuracy".
+
+    With `is_whole` they must name this model and no other, as in "YOLOS-tiny reaches an AP of 28.7".
+    """
+    match = match_name(" ".join((*label.rest, *label.numbers)), name)
+    if match is None or (is_whole and not is_whole_name(match)):
+        return label
+    return replace(label, rest=(), numbers=())
+
+
+def read_besides(text: str, name: str) -> Label:
+    """Read what a label that holds the model's name says besides."""
+    if match_name(text, name):
+        return Label()
+    return replace(read_label(text), rest=(), numbers=())

@@ -8,7 +8,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ptm import VOCABULARY, metric_name
+from ptm import VOCABULARY, Rejected, metric_name
 
 # ── Metrics ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -74,8 +74,8 @@ SPLIT_IN_TEXT = re.compile(
 FILLERS = set(
     # nouns that add nothing
     "score scores value values metric metrics result results performance performances set split dataset data number "
-    "evaluation eval evaluated evaluating model models bbox box b final overall best held out full entire mean avg "
-    "average averaged official image images text classification object detection task benchmark all percent "
+    "evaluation eval evaluated evaluating model models bbox box b final overall best held out full entire "
+    "official image images text classification object detection task benchmark all percent "
     "resolution input size pixels px npu ipu cpu gpu "
     # the frame of a sentence
     "this the it its our we an a of is was are were be to at on in for by with and following has have had that which "
@@ -87,10 +87,10 @@ FILLERS = set(
 
 
 WORD = re.compile(r"[^\W_]+(?:[_.'][^\W_]+)*")
-NUMBER = re.compile(  # not a part of a word, a size or a range
-    r"(?:[~≈><≥≤]|\b(?:about|around|approximately|over|nearly|almost|above)\b)? ?"
-    r"(?<![\w.,/×-])\d{1,3}(?:[.,]\d+)?(?: ?%| percent\b)?(?: ?(?:±|\+/?-) ?\d+(?:\.\d+)?(?: ?%)?)?(?![\w×/-]|[.,]\d)"
-)
+FIGURE = r"\d{1,3}(?:[.,]\d+)?(?: ?%| percent\b)?(?: ?(?:±|\+/?-) ?\d+(?:\.\d+)?(?: ?%)?)?"
+BOUND = r"(?:[~≈><≥≤]|\b(?:about|around|approximately|over|nearly|almost|above|below|under|up to)\b)"
+WRITTEN = re.compile(f"(?:{BOUND} ?)?{FIGURE}")
+NUMBER = re.compile(rf"(?:{BOUND} ?)?(?<![\w.,/×-]){FIGURE}(?![\w×/-]|[.,]\d)")  # not a part of a name or a range
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,17 @@ class Label:
     is_percent: bool = False
 
     def __add__(self, other: "Label") -> "Label":
-        return Label(*(mine | theirs if isinstance(mine, (frozenset, bool)) else mine + theirs
-                       for mine, theirs in zip(vars(self).values(), vars(other).values())))
+        """Return what two labels of one value say together."""
+        return Label(
+            self.metrics | other.metrics,
+            self.averages | other.averages,
+            self.datasets | other.datasets,
+            self.splits | other.splits,
+            self.rest + other.rest,
+            self.numbers + other.numbers,
+            self.is_box or other.is_box,
+            self.is_percent or other.is_percent,
+        )
 
     @property
     def metric(self) -> str | None:
@@ -124,6 +133,24 @@ class Label:
         if metric in AVERAGED and self.averages:
             return f"{metric}-{min(self.averages)}"
         return metric
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number of the card with the words that say what it is."""
+
+    written: str
+    label: Label
+    line: int
+    where: str  # table, list or sentence
+    text: str  # the cell or clause, to show beside a reason
+    heading: str
+    near: tuple[str, ...]  # texts that may name the data set and the split, the nearest first
+
+
+def reject(reason: str, line: int, text: str) -> Rejected:
+    """Return what looks like a claim and is not taken, with the reason."""
+    return Rejected(reason, {"line": line, "text": text.strip()[:200]})
 
 
 def normalise(text: str) -> str:
@@ -189,6 +216,8 @@ def read_label(text: str) -> Label:
             averages.add(word)
         elif word not in FILLERS:
             rest.append(word)
+    if averages:
+        rest = [word for word in rest if word not in ("avg", "average", "averaged")]
     return Label(
         frozenset(metrics),
         frozenset(averages),
