@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ptm import Rejected
+from scored.claims import Rejected
 from scored.card_blocks import Passage
 from scored.card_labels import WRITTEN, Value, normalise, read_label, reject
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ptm import Rejected
+from scored.claims import Rejected
 from scored.card_blocks import Cell, Table
 from scored.card_labels import WRITTEN, Label, Value, normalise, read_label, reject
 from scored.card_names import USUAL_SIDES, Entry, ModelNames, explain_rest, own_entries, read_besides

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ptm import Claim, Rejected, as_fraction, dataset_name, read_value
+from scored.claims import Claim, Rejected, as_fraction, dataset_name, read_value
 from scored.card_blocks import Card, read_card
 from scored.card_labels import DETECTION, Label, Value, normalise, read_label, read_splits, reject, take_datasets
 from scored.card_names import ModelNames, explain_rest
