@@ -14,12 +14,12 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-MAX_CARD = 4_000_000  # characters; a card of this size takes seconds
+MAX_CARD = 2_000_000  # characters; the rest of a longer card is not read
+LONGEST_CONTEXT = 1000  # characters of a paragraph that say what follows is about
 PARAGRAPHS_BEFORE = 4  # a value further from a paragraph than this is not about what the paragraph says
 
 # Inline markup is taken away by `plain`, in linear time; markdown-it needs quadratic time for "[[[[[".
 MARKDOWN = MarkdownIt("commonmark").enable("table").disable("inline")
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 IMAGE = re.compile(r"!\[[^\[\]]*+\]\([^()]*+\)")
 LINK = re.compile(r"\[([^\[\]]*+)\]\(([^()]*+)\)")
@@ -29,6 +29,9 @@ HTML_TABLE = re.compile(r"<(/?)table\b", re.I)
 FENCE = re.compile(r" {0,3}(```|~~~)")
 REPORT_HEADER = re.compile(r"\s*precision\s+recall\s+f1-score\s+support\s*")
 DASHES = re.compile(r"---\s*")
+KEY = re.compile(r"[a-z_-]+:")
+FIELDS = ("datasets", "tags", "pipeline_tag", "duplicated_from")
+LONGEST_FIELD = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Table:
 @dataclass(frozen=True)
 class Card:
     metadata: dict
+    body: str  # all after the front matter
     headings: tuple[str, ...]
     lead: str  # what stands before the second heading
     passages: tuple[Passage, ...]
@@ -86,7 +90,7 @@ class _Reader:
     def open_heading(self, level: int, text: str) -> None:
         """Close the sections of this level and below, and open one."""
         self.headings = {other: name for other, name in self.headings.items() if other < level}
-        self.headings[level] = text
+        self.headings[level] = text[:LONGEST_CONTEXT]
         self.all_headings.append(text)
         self.before.clear()
 
@@ -97,9 +101,9 @@ class _Reader:
         if len(self.all_headings) < 2 and where != "code":
             self.lead.append(text)
         if where == "sentence":
-            self.before.append(text)
+            self.before.append(text[:LONGEST_CONTEXT])
         elif where == "list" and not self.items[-1]:
-            self.items[-1] = text
+            self.items[-1] = text[:LONGEST_CONTEXT]
 
     def add_table(self, header: list[Cell], rows: list[tuple[int, list[Cell]]], line: int) -> None:
         """Add a table where it stands."""
@@ -118,6 +122,7 @@ def read_card(text: str) -> Card:
     read_blocks(reader, MARKDOWN.parse("\n".join(body)), html_tables)
     return Card(
         metadata,
+        "\n".join(lines[start:]),
         tuple(reader.all_headings),
         "\n\n".join(reader.lead),
         tuple(reader.passages),
@@ -126,29 +131,40 @@ def read_card(text: str) -> Card:
 
 
 def read_front_matter(lines: list[str]) -> tuple[dict, int]:
-    """Return the YAML between the first two lines of dashes, and the number of lines to its end.
+    """Return the fields of `FIELDS` between the first two lines of dashes, and the number of lines to its end.
 
-    It may come after blank lines and after one line of text, if what it holds is YAML with keys.
+    Blank lines and one line of text may come before, if a key stands between the dashes.
     """
-    begin, text_before = 0, 0
-    while begin < len(lines) and not DASHES.fullmatch(lines[begin]):
-        text_before += bool(lines[begin].strip("\ufeff \t"))
-        begin += 1
-        if text_before > 1:
-            return {}, 0
-    end = begin + 1
-    while end < len(lines) and not DASHES.fullmatch(lines[end]):
-        end += 1
-    if end >= len(lines):
+    dashes = [number for number, line in enumerate(lines) if DASHES.fullmatch(line)][:2]
+    if len(dashes) < 2:
         return {}, 0
-    source = "\n".join(lines[begin + 1 : end])
-    try:
-        metadata = yaml.load(source, YAML_LOADER)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
-        return {}, 0 if text_before else end + 1
-    if not isinstance(metadata, dict):
-        return {}, 0 if text_before else end + 1
+    begin, end = dashes
+    front = lines[begin + 1 : end]
+    text_before = [line for line in lines[:begin] if line.strip("\ufeff \t")]
+    if len(text_before) > 1 or not any(KEY.match(line) for line in front):
+        return {}, 0
+    metadata: dict = {}
+    for field in FIELDS:
+        metadata.update(read_field(field, front))
     return metadata, end + 1
+
+
+def read_field(name: str, lines: list[str]) -> dict:
+    """Read one top-level field of YAML; a fault in another does not matter.
+
+    In Python, since libyaml crashes on deep nesting, and so of a limited length.
+    """
+    begin = next((number for number, line in enumerate(lines) if line.startswith(f"{name}:")), None)
+    if begin is None:
+        return {}
+    end = begin + 1
+    while end < len(lines) and lines[end][:1] in ("", " ", "-", "#"):
+        end += 1
+    try:
+        field = yaml.safe_load("\n".join(lines[begin:end])[:LONGEST_FIELD])
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        return {}
+    return field if isinstance(field, dict) else {}
 
 
 def plain(markup: str) -> str:

@@ -12,7 +12,16 @@ PART = re.compile(
 )
 PATCH = re.compile(r"(?<=[a-z\d])/(\d{1,2})\b")  # as in ViT-B/16
 SHORT = {  # a reader takes these for the same
-    **{"n": "nano", "t": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge", "g": "giant"},
+    **{
+        "n": "nano",
+        "t": "tiny",
+        "s": "small",
+        "m": "medium",
+        "b": "base",
+        "l": "large",
+        "h": "huge",
+        "g": "giant",
+    },
     **{"x": "xlarge", "xl": "xlarge", "xs": "xsmall", "xxs": "xxsmall", "xxl": "xxlarge", "resnet": "r"},
 }
 SIZES = set(SHORT.values()) - {"r"}
@@ -21,7 +30,8 @@ NEUTRAL = set(  # parts of an id that name the data set, the task or the library
     "classifier image object text pytorch torch onnx tflite keras tf timm".split()
 )
 USUAL_SIDES = frozenset({"224", "640"})  # pixels, of classifiers and detectors; seldom said in a row's label
-EPOCHS = re.compile(r"\(?\b\d+ ?(?:epochs?|ep)\b\)?", re.I)
+NOTE = re.compile(r"\b\d+ ?(?:epochs?|ep)\b|\bpre-?trained\b", re.I)  # in a label, of no name
+OBJECTS365 = re.compile(r"\bobj(?:ects)?[- ]?365\b")
 OWN_PHRASE = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
 HUB_LINK = re.compile(r"huggingface\.co/([\w.-]+/[\w.-]+)")
 
@@ -54,7 +64,7 @@ class Match:
 
 def name_parts(name: str) -> list[str]:
     """Cut a name into words and numbers, with short sizes written out."""
-    parts = PART.findall(PATCH.sub(r"-patch\1", name.casefold()))
+    parts = PART.findall(OBJECTS365.sub("o365", PATCH.sub(r"-patch\1", name.casefold())))
     return [SHORT.get(re.sub(r"[-_ ]", "", part), re.sub(r"[-_ ]", "", part)) for part in parts]
 
 
@@ -105,10 +115,15 @@ def is_whole_name(match: Match, sides: frozenset[str] = USUAL_SIDES, tagged: str
 
 
 def match_label(label: str, name: str) -> Match | None:
-    """Return how far a label names the model by its whole text, or without data set, split and epochs."""
+    """Return how far a label names the model by its whole text, or without data set, split and notes."""
     understood = read_label(label)
-    besides = EPOCHS.sub(" ", " ".join((*understood.rest, *understood.numbers)))
-    return match_name(label, name) or match_name(EPOCHS.sub(" ", label), name) or match_name(besides, name)
+    besides = NOTE.sub(" ", " ".join((*understood.rest, *understood.numbers)))
+    return match_text(label, name) or match_name(besides, name)
+
+
+def match_text(label: str, name: str) -> Match | None:
+    """Return how far a label names the model by its whole text, with or without notes."""
+    return match_name(label, name) or match_name(NOTE.sub(" ", label), name)
 
 
 def linked_models(links: tuple[str, ...]) -> set[str]:
@@ -133,7 +148,9 @@ def entries_of_name(entries: list[Entry], model_id: str, name: str) -> list[int]
     linking = [place for place, entry in enumerate(entries) if own_id in linked_models(entry.all_links)]
     if len(linking) == 1:  # several are files of one repository, or several image sizes
         return linking
-    matches = [None if is_linked_elsewhere(entry, own_id) else match_label(entry.label, name) for entry in entries]
+    matches = [
+        None if is_linked_elsewhere(entry, own_id) else match_label(entry.label, name) for entry in entries
+    ]
     most = max((match.covered for match in matches if match), default=0)
     best = [place for place, match in enumerate(matches) if match and match.covered == most]
     if len({" ".join(name_parts(entries[place].label)) for place in best}) > 1:
@@ -152,13 +169,15 @@ def is_linked_elsewhere(entry: Entry, own_id: str) -> bool:
 
 
 def names_variants(labels: list[str], name: str) -> bool:
-    """Say whether the labels are sizes or suffixes only, as INT8 and FP32; "base" alone may be a base model."""
-    parts = [set(name_parts(label)) for label in labels]
+    """Say whether the labels are sizes or suffixes only, as INT8 and FP32; "base" may be a base model."""
     family = name_parts(name)[:1]
-    if len(labels) < 2 or any(set(family) & of_label or of_label <= NEUTRAL for of_label in parts):
-        return False
-    sizes = [of_label for of_label in parts if of_label <= SIZES]
-    return len(sizes) != 1
+    sizes = 0
+    for label in labels:
+        parts = name_parts(label)
+        if set(parts) <= NEUTRAL or "".join(parts).startswith("".join(family)):
+            return False
+        sizes += set(parts) <= SIZES
+    return len(labels) > 1 and sizes != 1
 
 
 def explain_rest(label: Label, name: str, is_whole: bool = False) -> Label:
@@ -174,6 +193,6 @@ def explain_rest(label: Label, name: str, is_whole: bool = False) -> Label:
 
 def read_besides(text: str, name: str) -> Label:
     """Read what a label that holds the model's name says besides."""
-    if match_name(text, name):
+    if match_text(text, name):
         return Label()
     return replace(read_label(text), rest=(), numbers=())

@@ -26,7 +26,9 @@ def read_passage(passage: Passage) -> Iterator[Value | Rejected]:
         if pair and RESULTS_HEADING.search(passage.heading) and WRITTEN.fullmatch(pair[2]):
             label = read_label(pair[1])
             if label.metrics:
-                yield Value(pair[2], label, passage.line, "list", passage.text.strip(), passage.heading, passage.scope)
+                yield Value(
+                    pair[2], label, passage.line, "list", passage.text.strip(), passage.heading, passage.scope
+                )
         return
     line = passage.line
     for sentence in split_after(SENTENCE_END, passage.text):
@@ -62,7 +64,15 @@ def read_sentence(sentence: str, line: int, passage: Passage) -> Iterator[Value 
         elif is_value and len(label.numbers) > 1:
             yield reject("several numbers", value_line, clause)
         elif is_value:
-            yield Value(label.numbers[0].strip(), replace(label, numbers=()), value_line, where, clause.strip(), passage.heading, near)
+            yield Value(
+                label.numbers[0].strip(),
+                replace(label, numbers=()),
+                value_line,
+                where,
+                clause.strip(),
+                passage.heading,
+                near,
+            )
         elif label.metrics:
             problem = problem or "metrics and values apart"
         elif label.rest and not SUBJECT.search(normalise(clause)):

@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 from scored.claims import Rejected
 from scored.card_blocks import Cell, Table
 from scored.card_labels import WRITTEN, Label, Value, normalise, read_label, reject
-from scored.card_names import USUAL_SIDES, Entry, ModelNames, explain_rest, own_entries, read_besides
+from scored.card_names import (
+    OWN_PHRASE,
+    USUAL_SIDES,
+    Entry,
+    ModelNames,
+    explain_rest,
+    own_entries,
+    read_besides,
+)
 
-MODEL_COLUMN = re.compile(r"\b(?:models?|name|architecture|variant|checkpoint|backbone|network|method|arch)\b")
+MODEL_COLUMN = re.compile(
+    r"\b(?:models?|name|architecture|variant|checkpoint|backbone|network|method|arch)\b"
+)
 DATASET_COLUMN = re.compile(r"(?:evaluation )?(?:data ?sets?|benchmarks?)(?: name)?")
 QUALIFIER_COLUMN = re.compile(r"splits?|subset|set|(?:evaluation )?(?:metrics?|measure)(?: name)?")
 SIDE_COLUMN = re.compile(r"\bresol|\bimg.?s|\bim(?:age|g)?.?size|\binput|^size$|\bres\b")
@@ -47,7 +57,7 @@ def read_columns(header: tuple[Cell, ...]) -> Columns:
             qualifiers.append(place)
         elif SIDE_COLUMN.search(title):
             sides.append(place)
-        elif MODEL_COLUMN.search(title) and not labels[place].metrics:
+        elif MODEL_COLUMN.search(title) and not labels[place].metrics and not OWN_PHRASE.search(title):
             names.append(place)
         else:
             values.append(place)
@@ -56,7 +66,9 @@ def read_columns(header: tuple[Cell, ...]) -> Columns:
     if not has_other_names and values and not labels[values[0]].metrics:
         names.append(values.pop(0))
     name = names[0] if names else None
-    return Columns(labels, name, is_name_of_model, tuple(datasets), tuple(qualifiers), tuple(sides), tuple(values))
+    return Columns(
+        labels, name, is_name_of_model, tuple(datasets), tuple(qualifiers), tuple(sides), tuple(values)
+    )
 
 
 def read_table(table: Table, model: ModelNames) -> Iterator[Value | Rejected]:

@@ -7,30 +7,44 @@ says that it was measured on a data set of SCORED. Whatever looks like a claim a
 Precision goes before recall: a word beside the value that is not understood is such a reason.
 """
 
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from scored.claims import Claim, Rejected, as_fraction, dataset_name, read_value
+from scored.benchmarks import all_benchmarks
 from scored.card_blocks import Card, read_card
-from scored.card_labels import DETECTION, Label, Value, normalise, read_label, read_splits, reject, take_datasets
+from scored.card_labels import DETECTION, Value, normalise, read_splits, reject, take_datasets
 from scored.card_names import ModelNames, explain_rest
 from scored.card_sentences import read_passage
 from scored.card_tables import read_table
+from scored.claims import Claim, Rejected, as_fraction, dataset_name, read_value
 
-TASKS = {"imagenet-1k": "image-classification", "coco": "object-detection", "emotion": "text-classification"}
 CLASSIFICATION = re.compile(r"accuracy(-top\d+|-balanced)?|(f1|precision|recall)(-(macro|micro|weighted))?")
 OTHER_PROTOCOL = re.compile(
     r"\b(?:zero[- ]?shot|few[- ]?shot|\d+-shot|linear(?: prob\w*| eval\w*| classif\w*)|k-?nn)\b"
 )
-OTHER_AP = re.compile(r"\b(?:segm\w*|masks?|key-?points?|pose|panoptic|seg)\b")  # AP of something else than boxes
-OTHER_MODEL = re.compile(r"\b(?:baselines?|teacher|original model|base model|other models|examples?)\b")
-OTHER_MODALITY = {"imagenet-1k": "text|audio|token", "coco": "text|audio|token", "emotion": "image|audio|video|object"}
+OTHER_AP = re.compile(
+    r"\b(?:segm\w*|masks?|key-?points?|pose|panoptic|seg)\b"
+)  # AP of something else than boxes
+OTHER_SECTION = re.compile(
+    r"\b(?:baselines?|teacher|original model|base model|other models|examples?|usage|hyper-?parameters|config\w*)\b"
+)
+NOT_THE_INPUT = {
+    "imagenet-1k": "text|audio|token",
+    "coco": "text|audio|token",
+    "emotion": "image|audio|video|object",
+}
+MENTION = {
+    "imagenet-1k": r"image-?net|ilsvrc|in-?1k",
+    "coco": "coco",
+    "emotion": "",
+}  # may stand in front matter only
 DATASET_STATED = re.compile(r"data ?sets?(?: name)?\W{0,4}[:|]\W{0,4}(.{1,80})", re.I)
 PRETRAINING = re.compile(r"imagenet-?(?:\d\d+k)|objects-?365|laion|jft")  # beside the data set of the values
-NAME_PREFIX = re.compile(r"^model card (?:for|of)\s+", re.I)
-MAX_CLAIMS = 200  # a card with more is about no single model
+MAX_VALUES = 2000  # a card with more is read as far as this
 
 
 class TextClaim(Claim, frozen=True, kw_only=True):
@@ -60,22 +74,23 @@ def read_claims(
     """
     card = read_card(text)
     context = make_context(card, model_id, card.metadata if metadata is None else metadata)
-    values: list[Value | Rejected] = []
-    for table in card.tables:
-        values.extend(read_table(table, context.model))
-    for passage in card.passages:
-        values.extend(read_passage(passage))
     claims: list[TextClaim] = []
     rejected: list[Rejected] = []
-    for value in values:
+    for value in itertools.islice(read_values(card, context.model), MAX_VALUES):
         result = make_claim(value, context) if isinstance(value, Value) else value
-        if isinstance(result, Rejected):
-            rejected.append(result)
-        elif len(claims) < MAX_CLAIMS:
+        if isinstance(result, TextClaim):
             claims.append(result)
         else:
-            rejected.append(reject("too many claims", result.line, str(result.value)))
+            rejected.append(result)
     return merge_claims(claims), sorted(rejected, key=lambda item: item.stated["line"])
+
+
+def read_values(card: Card, model: ModelNames) -> Iterator[Value | Rejected]:
+    """Read the values of all tables, then of all passages."""
+    for table in card.tables:
+        yield from read_table(table, model)
+    for passage in card.passages:
+        yield from read_passage(passage)
 
 
 # ── The card as a whole ───────────────────────────────────────────────────────────────────────────────────
@@ -83,21 +98,21 @@ def read_claims(
 
 def make_context(card: Card, model_id: str, metadata: dict) -> Context:
     """Gather what the card says of all its values."""
-    title = NAME_PREFIX.sub("", card.headings[0]) if card.headings else ""
     names = [model_id.rpartition("/")[2]]
     if isinstance(metadata.get("duplicated_from"), str):
         names.append(metadata["duplicated_from"].rpartition("/")[2])
-    names.append(title[:100])
     tasks = [text for key in ("pipeline_tag", "tags") for text in read_strings(metadata.get(key))]
-    about = normalise(" ".join([*tasks, *names]).replace("-", " "))
-    protocol = OTHER_PROTOCOL.search(about) or OTHER_PROTOCOL.search(normalise(card.lead))
+    lead = normalise(card.lead)
+    about = normalise(" ".join([*tasks, *names, *card.headings[:1]]).replace("-", " "))
+    is_other_ap = OTHER_AP.search(about) or (OTHER_AP.search(lead) and "detect" not in lead)
+    is_other_protocol = OTHER_PROTOCOL.search(about) or OTHER_PROTOCOL.search(lead)
     pipeline = metadata.get("pipeline_tag")
     return Context(
         ModelNames(model_id, tuple(names)),
-        (read_statements(card), read_datasets(card.lead), read_front_matter_datasets(metadata)),
+        (read_statements(card), read_datasets(card.lead), read_front_matter_datasets(metadata, card.body)),
         pipeline if isinstance(pipeline, str) else "",
-        bool(OTHER_AP.search(about)),
-        bool(protocol),
+        bool(is_other_ap),
+        bool(is_other_protocol),
     )
 
 
@@ -122,13 +137,14 @@ def read_statements(card: Card) -> frozenset[str]:
     return names
 
 
-def read_front_matter_datasets(metadata: dict) -> frozenset[str]:
-    """Return the data sets of the front matter, in the vocabulary's words where it has them."""
+def read_front_matter_datasets(metadata: dict, body: str) -> frozenset[str]:
+    """Return the data sets of the front matter, but for ImageNet and COCO where the text never names them."""
     names: set[str] = set()
     for name in read_strings(metadata.get("datasets")):
         known = dataset_name(name)
-        names |= {known} if known in TASKS else read_datasets(name) or {name}
-    return frozenset(names)
+        names |= {known} if known in MENTION else read_datasets(name) or {name}
+    unnamed = {name for name in names & MENTION.keys() if not re.search(MENTION[name], body, re.I)}
+    return frozenset(names - unnamed)
 
 
 # ── Claims ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,7 +160,7 @@ def make_claim(value: Value, context: Context) -> TextClaim | Rejected:
     except ValueError as why:
         return reject(str(why), value.line, value.text)
     return TextClaim(
-        task=TASKS[dataset],
+        task=all_benchmarks()[dataset].task,
         dataset=dataset,
         dataset_stated=dataset,
         config=None,
@@ -174,8 +190,10 @@ def check_metric(value: Value, context: Context) -> str:
         raise ValueError(f"not measured here: {metric}")
     if label.rest or label.numbers:
         raise ValueError(f"not understood: {' '.join((*label.rest, *label.numbers))[:60]}")
-    if OTHER_MODEL.search(normalise(value.heading)):
-        raise ValueError("another model, by the heading")
+    if OTHER_SECTION.search(normalise(value.heading)):
+        raise ValueError(f"under the heading {value.heading[:60]!r}")
+    if metric == "precision" and value.written in ("16", "32", "64"):
+        raise ValueError("precision in bits")
     near = normalise(" ".join(value.near))
     if context.is_other_protocol or OTHER_PROTOCOL.search(near):
         raise ValueError("another protocol: zero-shot or a probe")
@@ -189,7 +207,7 @@ def find_dataset(value: Value, context: Context, metric: str) -> str:
     fitting = {"coco"} if metric in DETECTION else {"imagenet-1k", "emotion"}
     near = [value.label.datasets, *(read_datasets(text) for text in value.near)]
     for place, names in enumerate([*near, *context.general]):
-        ours, others = names & fitting, names - TASKS.keys()
+        ours, others = names & fitting, names - MENTION.keys()
         is_general, is_label = place >= len(near), place == 0
         if is_general:
             others = {name for name in others if not PRETRAINING.search(name)}
@@ -202,7 +220,7 @@ def find_dataset(value: Value, context: Context, metric: str) -> str:
 
 def check_modality(dataset: str, context: Context) -> str:
     """Return the data set, if the model's pipeline takes such input. Raises ValueError."""
-    if re.match(OTHER_MODALITY[dataset], context.pipeline):
+    if re.match(NOT_THE_INPUT[dataset], context.pipeline):
         raise ValueError(f"another task: {context.pipeline}")
     return dataset
 

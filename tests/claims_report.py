@@ -19,7 +19,9 @@ sys.path[:0] = [str(ROOT)]
 
 from scored.card_text import TextClaim, read_claims  # noqa: E402
 
-COUNTED = re.compile(r"accuracy(-top\d+|-balanced)?|AP|AP50|AP75|(f1|precision|recall)(-(macro|micro|weighted))?")
+COUNTED = re.compile(
+    r"accuracy(-top\d+|-balanced)?|AP|AP50|AP75|(f1|precision|recall)(-(macro|micro|weighted))?"
+)
 
 
 def read_lines(path: Path) -> list[dict]:
@@ -95,13 +97,22 @@ def precision_and_recall(counts: collections.Counter) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="holds cards.jsonl.gz and truth.jsonl")
-    parser.add_argument("--rejected", action="store_true", help="also list what was not taken, with the reason")
+    parser.add_argument(
+        "--rejected", action="store_true", help="also list what was not taken, with the reason"
+    )
     arguments = parser.parse_args()
     counts, faults, rejections = measure(arguments.folder)
     if arguments.rejected:
         for model_id, rejected in rejections.items():
             for item in rejected:
-                print("NOT TAKEN", model_id, f"line {item.stated['line']}:", item.reason, "|", item.stated["text"])
+                print(
+                    "NOT TAKEN",
+                    model_id,
+                    f"line {item.stated['line']}:",
+                    item.reason,
+                    "|",
+                    item.stated["text"],
+                )
     for fault in faults:
         print(fault)
     for kind, of_kind in [*counts.items(), ("all", sum(counts.values(), collections.Counter()))]:
