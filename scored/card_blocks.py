@@ -131,7 +131,7 @@ def read_card(text: str) -> Card:
 
 
 def read_front_matter(lines: list[str]) -> tuple[dict, int]:
-    """Return the fields of `FIELDS` between the first two lines of dashes, and the number of lines to its end.
+    """Return the `FIELDS` between the first two lines of dashes, and the number of lines to its end.
 
     Blank lines and one line of text may come before, if a key stands between the dashes.
     """
@@ -144,8 +144,8 @@ def read_front_matter(lines: list[str]) -> tuple[dict, int]:
     if len(text_before) > 1 or not any(KEY.match(line) for line in front):
         return {}, 0
     metadata: dict = {}
-    for field in FIELDS:
-        metadata.update(read_field(field, front))
+    for name in FIELDS:
+        metadata.update(read_field(name, front))
     return metadata, end + 1
 
 
@@ -161,10 +161,10 @@ def read_field(name: str, lines: list[str]) -> dict:
     while end < len(lines) and lines[end][:1] in ("", " ", "-", "#"):
         end += 1
     try:
-        field = yaml.safe_load("\n".join(lines[begin:end])[:LONGEST_FIELD])
+        loaded = yaml.safe_load("\n".join(lines[begin:end])[:LONGEST_FIELD])
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
         return {}
-    return field if isinstance(field, dict) else {}
+    return loaded if isinstance(loaded, dict) else {}
 
 
 def plain(markup: str) -> str:

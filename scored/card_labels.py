@@ -54,15 +54,16 @@ NAMED = re.compile(  # "on the go_emotions dataset"
 )
 NAMELESS = set(  # "the large training data set" names none
     "the a an this that same our full whole entire large small new given original following labeled public "
-    "held-out evaluation eval test validation training train val dev image text downstream benchmark different "
-    "several multiple other any all each of in on and".split()
+    "held-out evaluation eval test validation training train val dev image text downstream benchmark "
+    "different several multiple other any all each of in on and".split()
 )
 OTHERS = re.compile(  # well-known data sets for the same tasks, often named without "data set"
-    r"\b(?:cifar-?\d*|mnist|go[-_ ]?emotions?|tweet[-_ ]?eval|object-?net|objects-?365|ade-?20k|pascal(?: voc)?"
-    r"|voc(?:2007|2012)|lvis|open ?images|crowd ?human|cityscapes|places-?365|food-?101|inat(?:uralist)?\w*"
-    r"|laion\w*|jft\w*|cppe-?5|sst-?2|imdb|meld|isear|daily ?dialog|sem-?eval\w*|vtab|stanford cars)\b"
+    r"\b(?:cifar-?\d*|mnist|go[-_ ]?emotions?|tweet[-_ ]?eval|object-?net|objects-?365|ade-?20k"
+    r"|pascal(?: voc)?|voc(?:2007|2012)|lvis|open ?images|crowd ?human|cityscapes|places-?365|food-?101"
+    r"|inat(?:uralist)?\w*|laion\w*|jft\w*|cppe-?5|sst-?2|imdb|meld|isear|daily ?dialog|sem-?eval\w*|vtab"
+    r"|stanford cars)\b"
 )
-NOT_EVALUATED = re.compile(  # where weights, preprocessing or names come from: "pre-trained on …", "ImageNet mean"
+NOT_EVALUATED = re.compile(  # the source of weights or preprocessing: "pre-trained on …", "ImageNet mean"
     r"\b(?:image[- ]?net|coco)(?:[- ]?(?:1k|21k|22k|12k))?(?: \(?ilsvrc\w*\)?)?[- ](?:default |standard )?"
     r"(?:mean|std|stat|normali|pre-?train|weight|init|class|categor|label|backbone|checkpoint|api|format|style)\w*"
     r"|\bpre-?train\w*(?: \w+){0,6}? (?:on|with|using|dataset:?) [^.;\n]*?(?=\band\b|\bthen\b|[.;,\n]|$)"
@@ -81,15 +82,15 @@ SPLIT_IN_TEXT = re.compile(
 )
 FILLERS = set(
     # nouns that add nothing
-    "score scores value values metric metrics result results performance performances set split dataset data "
-    "number evaluation eval evaluated evaluating model models bbox box b final overall best held out full entire "
-    "official image images text classification object detection task benchmark all percent resolution input size "
-    "pixels px npu ipu cpu gpu "
+    "score scores value values metric metrics result results performance set split dataset data number "
+    "evaluation eval evaluated evaluating model models bbox box b final overall best held out full "
+    "entire official image images text classification object detection task benchmark all percent resolution "
+    "input size pixels px npu ipu cpu gpu "
     # the frame of a sentence
-    "this the it its our we an a of is was are were be to at on in for by with and following has have had can "
-    "able when achieves achieve achieved achieving reaches reach reached reaching obtains obtain obtained "
-    "obtaining gets get got yields yield yielded attains attain attained scored scoring tested validated shows "
-    "gives gave trained fine tuned finetuned resulting here".split()
+    "this the it its our we an a of is was are were be to at on in for by with and following has have had "
+    "can able when achieves achieve achieved achieving reaches reach reached reaching obtains obtain "
+    "obtained obtaining gets get got yields yield yielded attains attain attained scored scoring tested "
+    "validated shows gives gave trained fine tuned finetuned resulting here".split()
 )
 WORD = re.compile(r"[^\W_]+(?:[_.'][^\W_]+)*")
 FIGURE = r"\d{1,3}(?:[.,]\d+)?(?: ?%| percent\b)?(?: ?(?:±|\+/?-) ?\d+(?:\.\d+)?(?: ?%)?)?"

@@ -8,28 +8,22 @@ from scored.card_labels import Label, read_label
 LONGEST_RUN = 5  # parts of a name that may be written together: "RT-DETR" and "rtdetr"
 
 PART = re.compile(
-    r"(?<![a-z])in\d+k|(?:patch|window)\d+|\d+k(?![a-z])|x{1,3}[-_ ]?(?:small|large|s|l)(?![a-z])|[a-z]+|\d+(?:\.\d+)?"
+    r"(?<![a-z])in\d+k|(?:patch|window)\d+|\d+k(?![a-z])"
+    r"|x{1,3}[-_ ]?(?:small|large|s|l)(?![a-z])|[a-z]+|\d+(?:\.\d+)?"
 )
 PATCH = re.compile(r"(?<=[a-z\d])/(\d{1,2})\b")  # as in ViT-B/16
-SHORT = {  # a reader takes these for the same
-    **{
-        "n": "nano",
-        "t": "tiny",
-        "s": "small",
-        "m": "medium",
-        "b": "base",
-        "l": "large",
-        "h": "huge",
-        "g": "giant",
-    },
-    **{"x": "xlarge", "xl": "xlarge", "xs": "xsmall", "xxs": "xxsmall", "xxl": "xxlarge", "resnet": "r"},
-}
-SIZES = set(SHORT.values()) - {"r"}
-NEUTRAL = set(  # parts of an id that name the data set, the task or the library, and so no other model
-    "in1k 1k imagenet coco emotion hf ft finetuned finetune fine tuned model models detection detector classification "
-    "classifier image object text pytorch torch onnx tflite keras tf timm".split()
+SHORT = dict(  # a reader takes these for the same
+    pair.split("=")
+    for pair in "n=nano t=tiny s=small m=medium b=base l=large h=huge g=giant x=xlarge xl=xlarge xs=xsmall "
+    "xxs=xxsmall xxl=xxlarge resnet=r".split()
 )
-USUAL_SIDES = frozenset({"224", "640"})  # pixels, of classifiers and detectors; seldom said in a row's label
+SIZES = set(SHORT.values()) - {"r"}
+FORMATS = {"int", "uint", "fp", "bf", "float"}
+NEUTRAL = set(  # parts of an id that name the data set, the task or the library, and so no other model
+    "in1k 1k imagenet coco emotion hf ft finetuned finetune fine tuned model models detection detector "
+    "classification classifier image object text pytorch torch onnx tflite keras tf timm".split()
+)
+USUAL_SIDES = frozenset({"224", "640"})  # pixels, of classifiers and detectors; seldom stated in a row
 NOTE = re.compile(r"\b\d+ ?(?:epochs?|ep)\b|\bpre-?trained\b", re.I)  # in a label, of no name
 OBJECTS365 = re.compile(r"\bobj(?:ects)?[- ]?365\b")
 OWN_PHRASE = re.compile(r"\b(?:ours?|this (?:model|work|repository|checkpoint))\b")
@@ -41,7 +35,7 @@ class ModelNames:
     """The names under which a card may speak of its model."""
 
     model_id: str
-    names: tuple[str, ...]  # of the repository, of its original, in the title; tried in this order
+    names: tuple[str, ...]  # of the repository, then of the one that it was duplicated from
 
 
 @dataclass(frozen=True)
@@ -69,9 +63,8 @@ def name_parts(name: str) -> list[str]:
 
 
 def glued_parts(name: str) -> set[str]:
-    """Return the letters that follow a number without a separator, as `vd` in `r50vd`, but no size."""
-    glued = re.findall(r"(?<=\d)[a-z]+", name.casefold())
-    return {part for part in glued if SHORT.get(part, part) not in SIZES}
+    """Return the letters, but for sizes, that follow a number without a separator, as `vd` in `r50vd`."""
+    return {part for part in re.findall(r"(?<=\d)[a-z]{2,}", name.casefold()) if part not in SHORT}
 
 
 def match_name(label: str, name: str) -> Match | None:
@@ -148,33 +141,32 @@ def entries_of_name(entries: list[Entry], model_id: str, name: str) -> list[int]
     linking = [place for place, entry in enumerate(entries) if own_id in linked_models(entry.all_links)]
     if len(linking) == 1:  # several are files of one repository, or several image sizes
         return linking
-    matches = [
-        None if is_linked_elsewhere(entry, own_id) else match_label(entry.label, name) for entry in entries
-    ]
+    matches = []
+    for entry in entries:
+        matches.append(None if is_linked_elsewhere(entry, name) else match_label(entry.label, name))
     most = max((match.covered for match in matches if match), default=0)
     best = [place for place, match in enumerate(matches) if match and match.covered == most]
     if len({" ".join(name_parts(entries[place].label)) for place in best}) > 1:
         return []
-    if names_variants([entry.label for entry in entries], name):
+    if names_variants([entry.label for entry in entries]):
         return best
     has_tags = any("." in entry.label for entry in entries)
     tagged = "" if has_tags else name
     return [place for place in best if is_whole_name(matches[place], entries[place].sides, tagged)]
 
 
-def is_linked_elsewhere(entry: Entry, own_id: str) -> bool:
+def is_linked_elsewhere(entry: Entry, name: str) -> bool:
     """Say whether an entry's label links to a model of another name than this one's."""
     names = {model.rpartition("/")[2] for model in linked_models(entry.links)}
-    return bool(names) and own_id.rpartition("/")[2] not in names
+    return bool(names) and name.casefold() not in names
 
 
-def names_variants(labels: list[str], name: str) -> bool:
-    """Say whether the labels are sizes or suffixes only, as INT8 and FP32; "base" may be a base model."""
-    family = name_parts(name)[:1]
+def names_variants(labels: list[str]) -> bool:
+    """Say whether the labels are sizes, numbers or formats, as INT8 and FP32; "base" may be a base model."""
     sizes = 0
     for label in labels:
         parts = name_parts(label)
-        if set(parts) <= NEUTRAL or "".join(parts).startswith("".join(family)):
+        if not all(part in SIZES | FORMATS or part.isdigit() for part in parts):
             return False
         sizes += set(parts) <= SIZES
     return len(labels) > 1 and sizes != 1

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from scored.claims import Rejected
 from scored.card_blocks import Passage
 from scored.card_labels import WRITTEN, Value, normalise, read_label, reject
+from scored.claims import Rejected
 
 CLAUSE_END = re.compile(
     r"[;|]|,(?=\s)|\.(?=\s|$)|\b(?:and|while|whereas|but|with(?= an? ))\b|\n(?=[^\n:=]{1,40}[:=]\s)"

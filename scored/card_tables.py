@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scored.claims import Rejected
 from scored.card_blocks import Cell, Table
 from scored.card_labels import WRITTEN, Label, Value, normalise, read_label, reject
 from scored.card_names import (
@@ -16,6 +15,7 @@ from scored.card_names import (
     own_entries,
     read_besides,
 )
+from scored.claims import Rejected
 
 MODEL_COLUMN = re.compile(
     r"\b(?:models?|name|architecture|variant|checkpoint|backbone|network|method|arch)\b"

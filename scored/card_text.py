@@ -2,9 +2,9 @@
 
     claims, rejected = read_claims(text, "facebook/detr-resnet-50")
 
-A value is a claim if a metric's word stands beside it, if it is about this model and no other, and if the card
-says that it was measured on a data set of SCORED. Whatever looks like a claim and is not one has a reason.
-Precision goes before recall: a word beside the value that is not understood is such a reason.
+A value is a claim if a metric's word stands beside it, if it is about this model and no other, and if the
+card says that it was measured on a data set of SCORED. Whatever looks like a claim and is not taken has a
+reason. Precision before recall: a word beside the value that is not understood is a reason.
 """
 
 import itertools
@@ -30,7 +30,8 @@ OTHER_AP = re.compile(
     r"\b(?:segm\w*|masks?|key-?points?|pose|panoptic|seg)\b"
 )  # AP of something else than boxes
 OTHER_SECTION = re.compile(
-    r"\b(?:baselines?|teacher|original model|base model|other models|examples?|usage|hyper-?parameters|config\w*)\b"
+    r"\b(?:baselines?|teacher|original model|base model|other models|examples?|usage|hyper-?parameters"
+    r"|config\w*)\b"
 )
 NOT_THE_INPUT = {
     "imagenet-1k": "text|audio|token",

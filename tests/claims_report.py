@@ -48,7 +48,7 @@ def is_value_of(claim: TextClaim, true: dict) -> bool:
 
 
 def compare(truth: dict, claims: list[TextClaim]) -> tuple[collections.Counter, list[str]]:
-    """Count right, wrong and missed claims of one card, and the splits that are right; describe the faults."""
+    """Count right, wrong and missed claims of one card, and the right splits; describe the faults."""
     counts: collections.Counter = collections.Counter()
     faults = []
     missing, matched = list(truth["claims"]), []
