@@ -138,7 +138,7 @@ class Label:
         metric = names.pop()
         if metric in AVERAGED and self.averages:
             return f"{metric}-{min(self.averages)}"
-        return metric
+        return "accuracy" if metric == "accuracy-top1" else metric
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def read_label(text: str) -> Label:
 def read_metric(word: str) -> str | None:
     """Return the vocabulary's metric for one word, after `SPELLINGS`."""
     if word.startswith("top_"):
-        return "accuracy" if word == "top_1" else f"accuracy-top{word[4:]}"
+        return f"accuracy-top{word[4:]}"
     metric = metric_name(word.replace("_", ""))
     return metric if metric in VOCABULARY["metrics"] else None
 
