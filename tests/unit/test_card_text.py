@@ -124,6 +124,7 @@ def test_sentence_names_top_1_and_top_5():
         "Train accuracy: 99.1%",
         "Accuracy of joy: 0.94",
         "Precision: 16",
+        "Accuracy: 0.93 0.94",
     ],
 )
 def test_sentence_that_is_not_understood_is_no_claim(text):
@@ -189,6 +190,10 @@ def test_row_of_this_model(model_id, values):
         ("ViT-B/32", "org/vit-base-patch16-224", False),
         ("ViT-B/16", "org/vit-base-patch16-224-in21k", False),
         ("Net-T", "nvidia/Net-T-1K", True),
+        ("Net-T", "org/net_tiny.nv_in1k", True),
+        ("Net-T", "org/net_tiny.nv_in22k_ft_in1k", False),
+        ("Net-T", "org/net_tiny.nv", False),
+        ("Best model", "org/net", False),
         ("[Net-T](https://huggingface.co/other/old-net)", "nvidia/Net-T-1K", False),
         ("Net (ours)", "user/anything", True),
     ],
@@ -197,6 +202,21 @@ def test_label_names_the_model(label, model_id, is_own):
     text = IMAGENET + table("Model | Top-1 | Params", f"{label} | 80.1 | 5", "Alexnet | 60.1 | 5")
     assert bool(claims(text, model_id)) is is_own
     assert ("no row of this model" in reasons(text, model_id)) is not is_own
+
+
+def test_row_that_links_to_this_model():
+    url = "https://huggingface.co/org/net-"
+    text = IMAGENET + table("Model | Top-1 | URL", f"Old | 80.1 | {url}c", f"New | 81.1 | {url}d")
+    assert claims(text, "org/net-d") == [("accuracy", "81.1", None)]
+    text = IMAGENET + table("Model | Top-1 | File", f"Old | 80.1 | {url}d/c.pt", f"New | 81.1 | {url}d/d.pt")
+    assert claims(text, "org/net-d") == []
+
+
+@pytest.mark.parametrize("labels, values", [("small base", ["81.1"]), ("384 base", []), ("old base", [])])
+def test_rows_of_sizes(labels, values):
+    first, second = labels.split()
+    text = IMAGENET + table("Variant | Top-1", f"{first} | 80.1", f"{second} | 81.1")
+    assert [value for _, value, _ in claims(text, "org/net-base-v2")] == values
 
 
 def test_row_of_several_models_in_a_repository_is_unclear():
@@ -273,7 +293,7 @@ def test_column_of_this_model():
 
 
 def test_rows_of_datasets():
-    rows = table("Dataset | Accuracy", "Pets | 0.91", "Average | 0.81", "ImageNet-1k | 0.71")
+    rows = table("Dataset | Accuracy", "Pets | 0.91", "Overall | 0.81", "ImageNet-1k | 0.71")
     assert claims(IMAGENET + rows) == [("accuracy", "0.71", None)]
 
 
@@ -334,6 +354,7 @@ def test_html_table_with_blank_lines():
         ("Accuracy on ImageNet Sketch: 81%", False),
         ("Accuracy on imagenette: 81%", False),
         ("Accuracy on the food dataset: 81%", False),
+        ("Pre-trained on ImageNet-21k.\n\nAccuracy: 81%", True),
         ("Pre-trained on ImageNet-21k and fine-tuned on ImageNet-1k.\n\nAccuracy: 81%", True),
         ("Fine-tuned on the food dataset.\n\nAccuracy: 81%", False),
         ("Zero-shot accuracy on ImageNet: 81%", False),
@@ -373,7 +394,8 @@ def test_front_matter_is_no_text():
     assert claims("\n" + EMOTION.replace("---\n# ", "") + "Nothing.\n") == []
     card = read_card("A line of text\n---\ndatasets: [coco]\naccuracy: 0.93\n---\n# Title\n")
     assert card.metadata == {"datasets": ["coco"]}
-    assert [passage.text for passage in card.passages] == []
+    assert card.passages == ()
+    assert read_card("A line\nand another\n---\ndatasets: [coco]\n---\n").metadata == {}
 
 
 # ── Any card ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -429,7 +451,7 @@ def test_any_bytes_are_read(data, model_id):
 @draw(400)
 @given(st.lists(PIECES, max_size=60).map("".join))
 def test_number_without_a_metric_is_no_claim(text):
-    assert read_claims(EMOTION + text, "user/model")[0] == []
+    assert read_claims(EMOTION + text, "user/model") == ([], [])
 
 
 @pytest.mark.parametrize(
