@@ -1,7 +1,7 @@
 """Cut a model card into what can hold a claim: its tables, and its paragraphs, list items and lines of code.
 
-Each of them knows its line and what a reader has in mind when he comes to it: the headings over it and the
-paragraphs before it. Nothing here knows a metric or a data set.
+Each has its line and what a reader knows there: the headings over it and the paragraphs before it. Nothing
+here knows a metric or a data set.
 """
 
 import html
@@ -47,12 +47,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class Cell:
+    """A table's cell as plain text, with the addresses in it."""
+
     text: str
     links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
+    """A table of Markdown or HTML; each row has the header's length."""
+
     header: tuple[Cell, ...]
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]  # line, cells
     line: int
@@ -62,6 +66,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
+    """A card's blocks, and what they say together."""
+
     metadata: dict
     body: str  # all after the front matter
     headings: tuple[str, ...]
@@ -248,23 +254,25 @@ def read_table(reader: _Reader, tokens: list[Token], position: int) -> int:
 def cut_html_tables(lines: list[str]) -> dict[int, list[tuple[int, str]]]:
     """Take the HTML tables out of the lines; return the lines of each by the number of its first.
 
-    Markdown would read the rows after a blank line inside of one as code.
+    Markdown would read the rows after a blank line inside of a table as code.
     """
     tables: dict[int, list[tuple[int, str]]] = {}
-    first, depth, fence = 0, 0, ""
+    table: list[tuple[int, str]] = []
+    depth, fence = 0, ""
     for number, text in enumerate(lines, 1):
         marker = FENCE.match(text)
         if marker and not depth and fence in ("", marker[1]):
             fence = "" if fence else marker[1]
-        if fence or not (depth or "<" in text):
-            continue
-        was_inside = depth > 0
-        for tag in HTML_TABLE.finditer(text):
-            depth = max(0, depth + (-1 if tag[1] else 1))
-            if depth and not was_inside:
-                first, was_inside = number, True
-        if was_inside:
-            tables.setdefault(first, []).append((number, text))
+        tags = [] if fence else HTML_TABLE.findall(text)
+        if tags or depth:
+            table.append((number, text))
+        for slash in tags:
+            depth = max(0, depth + (-1 if slash else 1))
+        if table and not depth:
+            tables[table[0][0]] = table
+            table = []
+    for table in tables.values():
+        for number, _ in table:
             lines[number - 1] = ""
     return tables
 

@@ -21,7 +21,7 @@ SPELLINGS = [  # each becomes one word; a range of IoU before a single one
     (re.compile(ONE_IOU.format("75")), r"\1_75 "),
     (re.compile(r"\b(?:accuracy|acc|prec|precision)\.? ?@ ?(?:top)?-? ?(\d{1,2})\b(?! ?[a-z])"), r" top_\1 "),
     (re.compile(r"\bacc([15])\b"), r" top_\1 "),
-    (re.compile(r"\btop ?[-@]? ?(\d{1,2})\b"), r" top_\1 "),
+    (re.compile(r"\btop ?[-@]? ?([1-9]\d?)\b(?!\.\d)"), r" top_\1 "),
     (re.compile(r"\bf[- ]?1\b|\bf[- ]?score\b|\bf[- ]measure\b"), " f1 "),
     (re.compile(r"\bbalanced acc(?:uracy)?\b"), " balancedaccuracy "),
     (re.compile(r"\b\d{2,4} ?[x×] ?\d{2,4}\b"), " "),  # an image size
@@ -55,7 +55,8 @@ NAMED = re.compile(  # "on the go_emotions dataset"
 NAMELESS = set(  # "the large training data set" names none
     "the a an this that same our full whole entire large small new given original following labeled public "
     "held-out evaluation eval test validation training train val dev image text downstream benchmark "
-    "different several multiple other any all each of in on and".split()
+    "different several multiple various many other any all each of in on and "
+    "classification detection object language vision large-scale standard popular common".split()
 )
 OTHERS = re.compile(  # well-known data sets for the same tasks, often named without "data set"
     r"\b(?:cifar-?\d*|mnist|go[-_ ]?emotions?|tweet[-_ ]?eval|object-?net|objects-?365|ade-?20k"
@@ -88,9 +89,10 @@ FILLERS = set(
     "input size pixels px npu ipu cpu gpu "
     # the frame of a sentence
     "this the it its our we an a of is was are were be to at on in for by with and following has have had "
-    "can able when achieves achieve achieved achieving reaches reach reached reaching obtains obtain "
-    "obtained obtaining gets get got yields yield yielded attains attain attained scored scoring tested "
-    "validated shows gives gave trained fine tuned finetuned resulting here".split()
+    "been also can able when achieves achieve achieved achieving reaches reach reached reaching obtains "
+    "obtain obtained obtaining gets get got yields yield yielded attains attain attained scored scoring "
+    "tested validated shows gives gave trained fine tuned finetuned resulting here good high strong "
+    "competitive impressive".split()
 )
 WORD = re.compile(r"[^\W_]+(?:[_.'][^\W_]+)*")
 FIGURE = r"\d{1,3}(?:[.,]\d+)?(?: ?%| percent\b)?(?: ?(?:±|\+/?-) ?\d+(?:\.\d+)?(?: ?%)?)?"
@@ -182,7 +184,8 @@ def take_datasets(text: str) -> tuple[frozenset[str], str]:
         name = " ".join(word for word in match[1].split() if word not in NAMELESS)
         if not name:
             return match[0]
-        names.add(name)
+        if name != "emotion":  # "an emotion dataset" may be any
+            names.add(f"{name} dataset")
         return " "
 
     text = NOT_EVALUATED.sub(" ", text)

@@ -52,7 +52,7 @@ def read_sentence(sentence: str, line: int, passage: Passage) -> Iterator[Value 
     A clause after the first is only read if those before it are understood: its subject stands there.
     """
     where = "list" if passage.where == "list" else "sentence"
-    near = (normalise(sentence), *passage.scope)
+    near = (normalise(sentence), passage.text[:LONGEST_SENTENCE], *passage.scope)
     problem = ""
     for clause in split_after(CLAUSE_END, sentence):
         label = read_label(clause.rstrip(" ,.;|"))

@@ -45,9 +45,9 @@ class Columns:
         return [place for place in self.values if self.labels[place].metrics]
 
 
-def read_columns(header: tuple[Cell, ...]) -> Columns:
+def read_columns(table: Table) -> Columns:
     """Tell names, data sets, splits, image sizes and values apart by the header."""
-    titles = [normalise(cell.text).strip(" :#") for cell in header]
+    titles = [normalise(cell.text).strip(" :#") for cell in table.header]
     labels = tuple(read_label(title) for title in titles)
     names, datasets, qualifiers, sides, values = [], [], [], [], []
     for place, title in enumerate(titles):
@@ -61,19 +61,25 @@ def read_columns(header: tuple[Cell, ...]) -> Columns:
             names.append(place)
         else:
             values.append(place)
-    is_name_of_model = bool(names)
-    has_other_names = names or datasets or qualifiers
-    if not has_other_names and values and not labels[values[0]].metrics:
-        names.append(values.pop(0))
-    name = names[0] if names else None
-    return Columns(
-        labels, name, is_name_of_model, tuple(datasets), tuple(qualifiers), tuple(sides), tuple(values)
-    )
+    name = names[0] if names else name_column(table, labels, values)
+    values = tuple(place for place in values if place != name)
+    return Columns(labels, name, bool(names), tuple(datasets), tuple(qualifiers), tuple(sides), values)
+
+
+def name_column(table: Table, labels: tuple[Label, ...], values: list[int]) -> int | None:
+    """Return the first column, or a column of words before the metrics, where no header says "model"."""
+    for place in values:
+        if labels[place].metrics:
+            break
+        cell = table.rows[0][1][place].text if table.rows else ""
+        if place == 0 or re.match(r"\W*[a-z]", cell, re.I):
+            return place
+    return None
 
 
 def read_table(table: Table, model: ModelNames) -> Iterator[Value | Rejected]:
     """Read the values of this model in a table."""
-    columns = read_columns(table.header)
+    columns = read_columns(table)
     titles = normalise(describe(table.header))
     if not columns.is_name_of_model and PROGRESS_COLUMN.search(titles):
         if columns.metrics:
@@ -136,6 +142,9 @@ def own_rows(table: Table, columns: Columns, model: ModelNames) -> list[tuple[in
         return [(place, Label()) for place in range(len(table.rows))] if is_clear else []
     entries = [row_entry(columns, cells) for _, cells in table.rows]
     own = [(place, read_besides(entries[place].label, name)) for place, name in own_entries(entries, model)]
+    told_apart = {(entries[place].sides, read_qualifiers(columns, table.rows[place][1])) for place, _ in own}
+    if len(told_apart) < len(own):  # by neither image size nor data set, but by something unknown
+        return []
     if own or columns.is_name_of_model:
         return own
     return plain_labels([entry.label for entry in entries])

@@ -16,7 +16,7 @@ import msgspec
 
 from scored.benchmarks import all_benchmarks
 from scored.card_blocks import Card, read_card
-from scored.card_labels import DETECTION, Value, normalise, read_splits, reject, take_datasets
+from scored.card_labels import DETECTION, Value, normalise, read_label, read_splits, reject, take_datasets
 from scored.card_names import ModelNames, explain_rest
 from scored.card_sentences import read_passage
 from scored.card_tables import read_table
@@ -26,9 +26,7 @@ CLASSIFICATION = re.compile(r"accuracy(-top\d+|-balanced)?|(f1|precision|recall)
 OTHER_PROTOCOL = re.compile(
     r"\b(?:zero[- ]?shot|few[- ]?shot|\d+-shot|linear(?: prob\w*| eval\w*| classif\w*)|k-?nn)\b"
 )
-OTHER_AP = re.compile(
-    r"\b(?:segm\w*|masks?|key-?points?|pose|panoptic|seg)\b"
-)  # AP of something else than boxes
+OTHER_AP = re.compile(r"\b(?:segm\w*|masks?|key-?points?|pose|panoptic|seg)\b")  # not of boxes
 OTHER_SECTION = re.compile(
     r"\b(?:baselines?|teacher|original model|base model|other models|examples?|usage|hyper-?parameters"
     r"|config\w*)\b"
@@ -36,15 +34,17 @@ OTHER_SECTION = re.compile(
 NOT_THE_INPUT = {
     "imagenet-1k": "text|audio|token",
     "coco": "text|audio|token",
-    "emotion": "image|audio|video|object",
+    "emotion": "image|audio|speech|video|object",
 }
-MENTION = {
+MENTION = {  # what the text must hold; emotion may stand in the front matter only
     "imagenet-1k": r"image-?net|ilsvrc|in-?1k",
     "coco": "coco",
     "emotion": "",
-}  # may stand in front matter only
+}
 DATASET_STATED = re.compile(r"data ?sets?(?: name)?\W{0,4}[:|]\W{0,4}(.{1,80})", re.I)
 PRETRAINING = re.compile(r"imagenet-?(?:\d\d+k)|objects-?365|laion|jft")  # beside the data set of the values
+TRAINING = {"train", "training"}
+LONGEST_CAPTION = 60  # characters of a text such as "On the training set:"
 MAX_VALUES = 2000  # a card with more is read as far as this
 
 
@@ -61,7 +61,7 @@ class Context:
 
     model: ModelNames
     general: tuple[frozenset[str], ...]  # data sets by its statements, its first paragraphs, its front matter
-    pipeline: str
+    tasks: tuple[str, ...]  # the front matter's tags and pipeline
     is_other_ap: bool  # the model segments or finds key points, so that AP alone is not the boxes'
     is_other_protocol: bool
 
@@ -107,11 +107,10 @@ def make_context(card: Card, model_id: str, metadata: dict) -> Context:
     about = normalise(" ".join([*tasks, *names, *card.headings[:1]]).replace("-", " "))
     is_other_ap = OTHER_AP.search(about) or (OTHER_AP.search(lead) and "detect" not in lead)
     is_other_protocol = OTHER_PROTOCOL.search(about) or OTHER_PROTOCOL.search(lead)
-    pipeline = metadata.get("pipeline_tag")
     return Context(
         ModelNames(model_id, tuple(names)),
         (read_statements(card), read_datasets(card.lead), read_front_matter_datasets(metadata, card.body)),
-        pipeline if isinstance(pipeline, str) else "",
+        tuple(tasks),
         bool(is_other_ap),
         bool(is_other_protocol),
     )
@@ -220,17 +219,20 @@ def find_dataset(value: Value, context: Context, metric: str) -> str:
 
 
 def check_modality(dataset: str, context: Context) -> str:
-    """Return the data set, if the model's pipeline takes such input. Raises ValueError."""
-    if re.match(NOT_THE_INPUT[dataset], context.pipeline):
-        raise ValueError(f"another task: {context.pipeline}")
+    """Return the data set, if the model takes such input by its tags. Raises ValueError."""
+    for task in context.tasks:
+        if re.match(NOT_THE_INPUT[dataset], task):
+            raise ValueError(f"another task: {task[:60]}")
     return dataset
 
 
 def find_split(value: Value) -> str | None:
     """Return the split that the value's label or the nearest text names. Raises ValueError for `train`."""
     splits = value.label.splits
-    if len(splits) > 1 or splits & {"train", "training"}:
-        raise ValueError(f"split: {', '.join(sorted(splits))}")
+    captions = [read_label(text) for text in value.near if len(text) < LONGEST_CAPTION]
+    is_training = any(label.splits <= TRAINING and label.splits and not label.rest for label in captions)
+    if len(splits) > 1 or splits & TRAINING or (is_training and not splits):
+        raise ValueError(f"split: {', '.join(sorted(splits)) or 'train'}")
     for names in (splits, *(read_splits(text) for text in value.near)):
         if len(names) == 1:
             return min(names)

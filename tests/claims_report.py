@@ -101,6 +101,9 @@ def main() -> None:
         "--rejected", action="store_true", help="also list what was not taken, with the reason"
     )
     arguments = parser.parse_args()
+    for name in ("cards.jsonl.gz", "truth.jsonl"):
+        if not (arguments.folder / name).is_file():
+            parser.error(f"{arguments.folder} has no {name}")
     counts, faults, rejections = measure(arguments.folder)
     if arguments.rejected:
         for model_id, rejected in rejections.items():

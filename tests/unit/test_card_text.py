@@ -139,6 +139,13 @@ def test_section_on_something_else(heading):
     assert claims(f"{EMOTION}## {heading}\n\n- Accuracy: 0.93\n") == []
 
 
+def test_split_of_the_caption():
+    text = EMOTION + "# Model\n\n{}\n\n- Accuracy: 0.99\n"
+    assert claims(text.format("On the test set:")) == [("accuracy", "0.99", "test")]
+    assert claims(text.format("On the training set:")) == []
+    assert claims(EMOTION + "- Train accuracy: 0.99, test accuracy: 0.93\n") == [("accuracy", "0.93", "test")]
+
+
 def test_results_in_code():
     text = EMOTION + "## Eval results\n```json\n{\n'test_accuracy': 0.936,\n 'test_loss': 0.15\n}\n```\n"
     assert claims(text) == [("accuracy", "0.936", "test")]
@@ -217,6 +224,14 @@ def test_rows_of_sizes(labels, values):
     first, second = labels.split()
     text = IMAGENET + table("Variant | Top-1", f"{first} | 80.1", f"{second} | 81.1")
     assert [value for _, value, _ in claims(text, "org/net-base-v2")] == values
+
+
+def test_rows_of_a_name_are_told_apart():
+    header = "Model | Backbone | Pretraining | Top-1"
+    text = IMAGENET + table(header, "Net | R50 | none | 80.1", "Net | R101 | none | 81.1")
+    assert claims(text, "org/net") == []
+    text = COCO + table("Model | Dataset | AP", "Net | COCO | 48.5", "Net | Objects365+COCO | 50.7")
+    assert claims(text, "org/net") == [("AP", "48.5", None)]
 
 
 def test_row_of_several_models_in_a_repository_is_unclear():
@@ -309,6 +324,10 @@ def test_epochs_and_classes_are_no_claims():
     classes = table("class | precision | recall | f1-score", "joy | 0.93 | 0.94 | 0.95")
     assert claims(EMOTION + epochs + "\n" + classes) == []
     assert reasons(EMOTION + epochs) == ["rows are epochs"]
+    assert (
+        claims(EMOTION + table("Dataset | Class | F1", "emotion | joy | 0.94", "emotion | fear | 0.9")) == []
+    )
+    assert claims(EMOTION + table("Class | Split | F1", "joy | test | 0.94", "fear | test | 0.9")) == []
 
 
 def test_averages_of_a_classification_report():
@@ -336,6 +355,10 @@ def test_averages_of_a_classification_report():
     assert claims(f"{EMOTION}```{lines}```\n") == expected
 
 
+def test_html_table_that_does_not_end():
+    assert claims(f"{EMOTION}<table>\n\nAccuracy: 0.93\n") == [("accuracy", "0.93", None)]
+
+
 def test_html_table_with_blank_lines():
     rows = "<tr><th>Name</th><th>Acc@1(%)</th></tr>\n\n    <tr>\n    <td>Net-T</td>\n    <td>82.3</td>\n</tr>"
     (claim,), _ = read_claims(f"{IMAGENET}<table>\n{rows}\n</table>\n", "nvidia/Net-T-1K")
@@ -357,6 +380,7 @@ def test_html_table_with_blank_lines():
         ("Pre-trained on ImageNet-21k.\n\nAccuracy: 81%", True),
         ("Pre-trained on ImageNet-21k and fine-tuned on ImageNet-1k.\n\nAccuracy: 81%", True),
         ("Fine-tuned on the food dataset.\n\nAccuracy: 81%", False),
+        ("Fine-tuned on the food dataset. Its accuracy is 81%.", False),
         ("Zero-shot accuracy on ImageNet: 81%", False),
         ("We report k-NN results.\n\nAccuracy on ImageNet: 81%", False),
     ],
@@ -376,6 +400,10 @@ def test_nearest_text_names_the_dataset(text, is_ours):
         ("datasets: imagenet-1k", "", False),
         ("license: mit", "- **Dataset:** ImageNet-1k", True),
         ("license: mit", "", False),
+        ("license: mit", "Fine-tuned on the emotion dataset.", True),
+        ("license: mit", "Fine-tuned on an emotion dataset.", False),
+        ("license: mit", "Fine-tuned on an Arabic emotion dataset.", False),
+        ("datasets: emotion", "Fine-tuned on an emotion dataset.", True),
         ("datasets: emotion\npipeline_tag: audio-classification", "", False),
         ("datasets: imagenet-1k\ntags: [zero-shot-image-classification]", "ImageNet-1k is large.", False),
     ],
@@ -427,7 +455,6 @@ TEXTS = [
     "1x2",
     "~",
     "±1",
-    "top-",
 ]
 PIECES = st.sampled_from(MARKUP + TEXTS)
 METRICS = st.sampled_from(["accuracy", "AP", "f1 ", "top-1", "mAP@0.5", "macro ", "recall"])
