@@ -1,5 +1,6 @@
 """Find what is about a model in its card, by its name, size, resolution or suffix."""
 
+import functools
 import re
 from dataclasses import dataclass, replace
 
@@ -67,13 +68,21 @@ def glued_parts(name: str) -> set[str]:
     return {part for part in re.findall(r"(?<=\d)[a-z]{2,}", name.casefold()) if part not in SHORT}
 
 
-def match_name(label: str, name: str) -> Match | None:
-    """Return how far a label names the model `name`; None if it holds a part that the name does not."""
-    parts, wanted = name_parts(name), name_parts(label)
+@functools.lru_cache(64)
+def name_spans(name: str) -> tuple[list[str], dict[str, range]]:
+    """Return a name's parts, and the places of each run of them that may be written together."""
+    parts = name_parts(name)
     spans: dict[str, range] = {}
     for begin in range(len(parts)):
         for end in range(begin + 1, min(begin + LONGEST_RUN, len(parts)) + 1):
             spans.setdefault("".join(parts[begin:end]), range(begin, end))
+    return parts, spans
+
+
+def match_name(label: str, name: str) -> Match | None:
+    """Return how far a label names the model `name`; None if it holds a part that the name does not."""
+    parts, spans = name_spans(name)
+    wanted = name_parts(label)
     covered: set[int] = set()
     position = 0
     while position < len(wanted):
