@@ -1,10 +1,10 @@
-"""How long would it take to measure the study's whole list of models again? The plan, on this machine.
+"""Estimate how long it takes to measure all models of the study again, on this machine.
 
-The models cannot be had here, so networks of their architectures with random weights stand in: how fast one
-is does not depend on the values. Every architecture answers a few of the shared examples through the task's
-own `predict`; core seconds an example, times the examples of the full data sets, times the models whose names
-say that they are of it. An emotion model whose name does not say is taken for a BERT-base. The two DETRs with
-a dilated last stage (dc5) are taken for those without, whose features are a quarter: their share is too low.
+Networks of the same architectures with random weights stand in for the models: speed does not depend on the
+values. Each architecture predicts a few of the shared examples through the task's own `predict`; core seconds
+per example, times the examples of the full data sets, times the models whose names say that architecture. An
+emotion model whose name does not say is taken for a BERT-base. The two DETRs with a dilated last stage (dc5)
+are taken for those without, whose features are a quarter of the size: their share is too low.
 
     python tests/benchmarks/study.py [--readme]
 """
@@ -141,7 +141,9 @@ def core_seconds(task: str, net, settings: dict, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the table into reproducibility/README.md"
+    )
     args = parser.parse_args()
     import transformers
 
@@ -170,7 +172,10 @@ def main() -> None:
     lines.append(f"\nMeasured on {os.cpu_count()} cores of an {name}, float32, {time.strftime('%Y-%m-%d')}.")
     print(*lines, sep="\n")
     if args.readme:
-        readme, marks = ROOT / "README.md", ("<!-- study plan -->\n", "<!-- /study plan -->")
+        readme, marks = (
+            ROOT / "reproducibility" / "README.md",
+            ("<!-- study plan -->\n", "<!-- /study plan -->"),
+        )
         before, _, rest = readme.read_text(encoding="utf-8").partition(marks[0])
         _, _, after = rest.partition(marks[1])
         text = before + marks[0] + "\n".join(lines) + "\n" + marks[1] + after

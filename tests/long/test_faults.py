@@ -23,7 +23,6 @@ from harness import checkpoint, rows
 from harness.rows import add_row
 from namespaces import NAMESPACE, need_namespaces
 from project import ROOT
-from scored.files import write_json
 
 INJECT = {"PYTHONPATH": str(ROOT / "tests" / "support" / "inject"), "HF_TOKEN": "", "NO_PROXY": "127.0.0.1"}
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
@@ -78,7 +77,7 @@ def commands(script: str, folder: Path, url: str) -> list:
     SIGNALLED,
     "one line, exit code 130 or 143; each file old or new, whole; the same command completes them",
 )
-def test_a_signal_before_an_act_on_a_file(tmp_path):
+def test_signal_before_each_file_operation(tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "work"
     records = [{"id": f"user/m{n}", "lastModified": "2024-01-01T00:00:00.000Z"} for n in range(9)]
     tried = 0
@@ -111,13 +110,13 @@ def test_a_signal_before_an_act_on_a_file(tmp_path):
 TERMINAL = 16
 
 
-def struck(words: list, number: int, delay: float, env: dict) -> tuple[int, str]:
+def struck(arguments: list, number: int, delay: float, env: dict) -> tuple[int, str]:
     """Exit code and stderr of a command that is signalled twice, seconds after its model's process began.
 
     The whole group is, as by a terminal or a batch system. That process is gone, too.
     """
-    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=a_user, start_new_session=True)  # fmt: skip
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(arguments, env=env, preexec_fn=a_user, start_new_session=True, **pipes)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 60
     while len(children.read_text().split()) < 2:  # multiprocessing's own, and the model's
@@ -127,11 +126,11 @@ def struck(words: list, number: int, delay: float, env: dict) -> tuple[int, str]
     time.sleep(delay)
     for _ in range(2):
         os.killpg(process.pid, number)
-    said, deadline = process.communicate(timeout=60)[1], time.monotonic() + 60
+    stderr, deadline = process.communicate(timeout=60)[1], time.monotonic() + 60
     while child.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return process.returncode, said
+    return process.returncode, stderr
 
 
 @pytest.mark.tried(
@@ -139,16 +138,16 @@ def struck(words: list, number: int, delay: float, env: dict) -> tuple[int, str]
     TERMINAL,
     "one line, exit code 130 or 143; no row lost, none wrong; the same command goes on",
 )
-def test_a_signal_to_the_whole_group_of_a_runner(bench):
+def test_signal_to_the_process_group_of_a_runner(bench):
     models = [bench.model(name) for name in ("first", "second")]
-    words = bench.command(*models, "--protocol", "scored-2022")
+    arguments = bench.command(*models, "--protocol", "scored-2022")
     rng, tried = random.Random(0), 0
     for delay in [rng.uniform(0, longest) for longest in (0.2, 1.5) for _ in range(TERMINAL // 2)]:
         number = (signal.SIGINT, signal.SIGTERM)[tried % 2]
-        code, said = struck(words, number, delay, bench.env)
+        code, stderr = struck(arguments, number, delay, bench.env)
         tried += 1
-        assert code == CODES[number], said
-        assert said.splitlines()[-1] == f"toy.py: {GOES_ON}" and "Traceback" not in said, said
+        assert code == CODES[number], stderr
+        assert stderr.splitlines()[-1] == f"toy.py: {GOES_ON}" and "Traceback" not in stderr, stderr
         rows = bench.rows() if bench.results.exists() else []
         assert not any("error" in row for row in rows)
         bench.results.unlink(missing_ok=True)
@@ -168,24 +167,24 @@ AT_START = [
     len(AT_START),
     "one line; the same command explains as if undisturbed",
 )
-def test_a_signal_to_the_whole_group_of_explain(zoo, tmp_path):
+def test_signal_to_the_process_group_of_explain(zoo, tmp_path):
     lines = '{"text": "i feel happy", "label": 1}\n{"text": "and sad", "label": 0}\n'
     (tmp_path / "test.jsonl").write_text(lines)
     script, env = ROOT / "reproducibility" / "explain.py", os.environ | INJECT
     places = {name: tmp_path / name for name in ("e.json", "predictions", "figures")}
-    words = [sys.executable, script, zoo / "text", "--data", tmp_path, "--device", "cpu"]
-    words += ["--faithful", "standard,split=test"]
+    arguments = [sys.executable, script, zoo / "text", "--data", tmp_path, "--device", "cpu"]
+    arguments += ["--faithful", "standard,split=test"]
     for flag, path in zip(("--output", "--predictions", "--figures"), places.values(), strict=True):
-        words += [flag, path]
+        arguments += [flag, path]
 
     def told() -> dict:
-        (one,) = json.loads(places["e.json"].read_text())["explanations"]
+        (item,) = json.loads(places["e.json"].read_text())["explanations"]
         for side in ("seen", "faithful"):  # times, and the hash of a file that tells them
-            del one[side]["measured_at"], one[side]["predictions"]
-        return one
+            del item[side]["measured_at"], item[side]["predictions"]
+        return item
 
     def explained() -> dict:
-        assert run(words[1:]).returncode == 0
+        assert run(arguments[1:]).returncode == 0
         assert len(list(places["figures"].iterdir())) == 1
         return told()
 
@@ -193,29 +192,11 @@ def test_a_signal_to_the_whole_group_of_explain(zoo, tmp_path):
     for path in places.values():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for number, delay in AT_START:  # each goes on with what the one before has left
-        code, said = struck(words, number, delay, env)
-        assert code == CODES[number], said
-        assert said.splitlines() == [f"explain.py: {GOES_ON}"]
+        code, stderr = struck(arguments, number, delay, env)
+        assert code == CODES[number], stderr
+        assert stderr.splitlines() == [f"explain.py: {GOES_ON}"]
         assert not places["e.json"].exists()
     assert explained() == undisturbed
-
-
-def test_a_second_signal_does_not_cut_the_line_off():
-    code = """
-import os, signal, sys, ptm
-class Shaken:
-    def write(self, text):
-        os.kill(os.getpid(), signal.SIGINT)
-        return sys.__stderr__.write(text)
-    def flush(self):
-        sys.__stderr__.flush()
-def main():
-    sys.stderr = Shaken()
-    raise KeyboardInterrupt
-run(main)
-"""
-    done = run(["-c", code], PYTHONPATH=str(ROOT))
-    assert (done.returncode, done.stderr) == (130, f"-c: {GOES_ON}\n")
 
 
 # ── A second run beside the first ─────────────────────────────────────────────────────────────────────────
@@ -226,7 +207,7 @@ WRITERS, EACH = 4, 15
 def slowly(module) -> None:
     """Leaves time for another writer between what is read and what is written."""
     write = module.write_json
-    module.write_json = lambda *words: (time.sleep(0.01), write(*words))
+    module.write_json = lambda *arguments: (time.sleep(0.01), write(*arguments))
 
 
 def add(path: Path, writer: int) -> None:
@@ -234,7 +215,13 @@ def add(path: Path, writer: int) -> None:
     task = SimpleNamespace(name="toy", format_text=None)
     for number in range(EACH):
         row = {"model": f"w{writer}/m{number}", "revision": "1", "split": "test", "protocol": "standard"}
-        add_row(path, task, row | {"dataset_revision": "1", "settings": {"limit": None}})
+        row |= {"task": "toy", "dataset": "numbers", "source": "measured", "metrics": {}}
+        row |= {
+            "dataset_revision": "1",
+            "settings": {"limit": None},
+            "examples": {"expected": 1, "evaluated": 1},
+        }
+        add_row(path, task, row)
 
 
 def explained(path: Path, writer: int) -> None:
@@ -251,7 +238,7 @@ def explained(path: Path, writer: int) -> None:
     2 * WRITERS * EACH,
     "each is there",
 )
-def test_runs_beside_each_other_lose_nothing(tmp_path, work, code, kind):
+def test_concurrent_runs_lose_nothing(tmp_path, work, code, kind):
     path = tmp_path / "out.json"
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=work, args=(path, writer)) for writer in range(WRITERS)]
@@ -260,8 +247,8 @@ def test_runs_beside_each_other_lose_nothing(tmp_path, work, code, kind):
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [code] * WRITERS
-    found = [one["model"] for one in json.loads(path.read_text())[kind]]
-    assert sorted(found) == sorted(f"w{w}/m{n}" for w in range(WRITERS) for n in range(EACH))
+    result = [item["model"] for item in json.loads(path.read_text())[kind]]
+    assert sorted(result) == sorted(f"w{w}/m{n}" for w in range(WRITERS) for n in range(EACH))
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -270,7 +257,7 @@ def test_runs_beside_each_other_lose_nothing(tmp_path, work, code, kind):
     3,
     "both end well and the files are those of one run; modelinfo.py refuses the second",
 )
-def test_the_same_command_twice_at_once(bench):
+def test_same_command_twice_at_once(bench):
     models = [bench.model(name) for name in ("first", "second", "third")]
     out = bench.folder / "two"
     results = [sys.executable, str(ROOT / "reproducibility/results.py"), "--output", str(out)]
@@ -278,8 +265,8 @@ def test_the_same_command_twice_at_once(bench):
     for command in (bench.command(*models, "--protocol", "standard"), results, err):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         both = [subprocess.Popen(command, env=bench.env, **pipes) for _ in range(2)]
-        said = [process.communicate()[1] for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
+        stderr = [process.communicate()[1] for process in both]
+        assert [process.returncode for process in both] == [0, 0], stderr
     assert [Path(row["model"]).name for row in bench.rows()] == ["first", "second", "third"]
     assert all(row["metrics"] == {"accuracy": 0.45} for row in bench.rows())
     for name in ("results.json", "results.csv"):
@@ -305,7 +292,7 @@ FULL = {  # script -> files that were there before
     len(FULL) + 1,
     "one line that names the file, exit code 2; what was there before is untouched",
 )
-def test_a_full_disk(bench):
+def test_full_disk_leaves_old_files_whole(bench):
     need_namespaces()
     disk, after = bench.folder / "disk", bench.folder / "after"
     records = [{"id": f"user/m{n}", "tags": ["a" * 100]} for n in range(2000)]
@@ -347,7 +334,7 @@ MEMORY = 6 << 30
     2,
     "a row says so, and the next model is measured",
 )
-def test_out_of_memory_is_a_row_and_the_run_goes_on(bench):
+def test_out_of_memory_becomes_a_row_and_the_run_continues(bench):
     models = [bench.model(at, behave="greedy", at=at) for at in ("load", "predict")] + [bench.model("good")]
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
     done = bench.run(*models, "--protocol", "scored-2022", preexec_fn=limit)
@@ -380,7 +367,7 @@ WRONG = sum(map(len, DOWNLOADS.values()))
     WRONG,
     "waited for and resumed within the run; the file is whole, the model is measured",
 )
-def test_faults_of_the_hub_while_a_model_is_fetched(bench):
+def test_hub_faults_during_a_download_are_retried(bench):
     good = Path(bench.model("good", CARD.format("test")))
     weights = random.Random(0).randbytes(3_000_000)
     (good / "model.safetensors").write_bytes(weights)
@@ -394,17 +381,17 @@ def test_faults_of_the_hub_while_a_model_is_fetched(bench):
         assert time.monotonic() - began > 3  # three times the quota was awaited
     (row,) = bench.rows()
     assert row["metrics"] == {"accuracy": 0.45} and "the Hub answers 429: waiting 2 s" in done.stderr
-    (kept,) = (bench.folder / "hf").rglob("snapshots/*/model.safetensors")
-    assert kept.read_bytes() == weights
+    (download,) = (bench.folder / "hf").rglob("snapshots/*/model.safetensors")
+    assert download.read_bytes() == weights
     assert not list((bench.folder / "hf").rglob("*.incomplete"))
 
 
-def test_patience_with_the_hub_has_an_end(monkeypatch):
+def test_retries_end(monkeypatch):
     """What it is not asked to wait for, or too long, is not waited for; a word of the Hub's is final."""
     slept = []
     monkeypatch.setattr(checkpoint.time, "sleep", slept.append)
 
-    def asked(fault, times=9):
+    def attempt(fault, times=9):
         slept.clear()
         with fake_hub.FakeHub([{"id": "a/b", "sha": "1"}]) as hub:
             hub.faults = [fault] * times
@@ -415,12 +402,12 @@ def test_patience_with_the_hub_has_an_end(monkeypatch):
             except Exception as why:
                 return type(why).__name__, len(hub.requests)
 
-    assert asked(fake_hub.status(503)) == ("HfHubHTTPError", 4) and slept == [1, 4, 16]
-    assert asked(fake_hub.status(503), 2) == ("1", 3)
-    assert asked(fake_hub.reset) == ("ReadError", 4)
-    assert asked(fake_hub.status(429, RateLimit='"api";r=0;t=99'), 1) == ("1", 2) and slept == [100]
-    assert asked(fake_hub.status(429, RateLimit='"api";r=0;t=9999'))[1] == 1 and not slept
-    assert asked(fake_hub.status(403))[1] == 1 and asked(fake_hub.status(400))[1] == 1 and not slept
+    assert attempt(fake_hub.status(503)) == ("HfHubHTTPError", 4) and slept == [1, 4, 16]
+    assert attempt(fake_hub.status(503), 2) == ("1", 3)
+    assert attempt(fake_hub.reset) == ("ReadError", 4)
+    assert attempt(fake_hub.status(429, RateLimit='"api";r=0;t=99'), 1) == ("1", 2) and slept == [100]
+    assert attempt(fake_hub.status(429, RateLimit='"api";r=0;t=9999'))[1] == 1 and not slept
+    assert attempt(fake_hub.status(403))[1] == 1 and attempt(fake_hub.status(400))[1] == 1 and not slept
 
 
 # ── The clock ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -433,36 +420,28 @@ DAY = 86400
     2,
     "the hang ends after its seconds, no other model is stopped, rows are as ever",
 )
-def test_a_clock_that_jumps_under_a_runner(bench):
+def test_clock_jumps_during_a_run(bench):
     good, hangs = bench.model("good"), bench.model("hangs", behave="hang")
     running, began = {}, time.monotonic()
     for jump in (-DAY, DAY):
         bench.results = bench.folder / f"rows{jump}.json"
-        words = [good, hangs, "--protocol", "scored-2022", "--timeout", "20", "--predictions",
+        arguments = [good, hangs, "--protocol", "scored-2022", "--timeout", "20", "--predictions",
                  bench.folder / f"p{jump}"]  # fmt: skip
         env = bench.env | INJECT | {"CLOCK": f"8 {jump}"}  # while the second model hangs
-        running[jump] = subprocess.Popen(bench.command(*words), env=env, stderr=subprocess.PIPE, text=True)
+        running[jump] = subprocess.Popen(
+            bench.command(*arguments), env=env, stderr=subprocess.PIPE, text=True
+        )
     for jump, process in running.items():
         bench.results = bench.folder / f"rows{jump}.json"
-        said = process.communicate(timeout=150)[1]
-        assert process.returncode == 1, said
+        stderr = process.communicate(timeout=150)[1]
+        assert process.returncode == 1, stderr
         assert time.monotonic() - began > 20
         assert failures(bench.rows()) == {"hangs": ("load", "no progress for 20 s; stopped (--timeout)")}
         assert [row["metrics"] for row in bench.rows() if "metrics" in row] == [{"accuracy": 0.45}]
 
 
-def test_the_jump_is_one(tmp_path):
+def test_clock_jumps_once(tmp_path):
     """The injected clock is what Python's own looks show; only the monotonic one goes on."""
     code = "import time; a = time.time(); time.sleep(0.4); print(a, time.time(), time.gmtime()[0])"
     first, second, year = map(float, run(["-c", code], CLOCK=f"0.3 -{10 * 365 * DAY}").stdout.split())
     assert second - first < -9 * 365 * DAY and year < time.gmtime()[0] - 8
-
-
-def test_a_stale_file_of_a_run_that_is_gone_is_removed_and_another_runs_stays(tmp_path):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    stale, alive, other = (tmp_path / f".x.json.{n}.tmp" for n in (gone.pid, os.getppid(), "other"))
-    for path in (stale, alive, other):
-        path.write_text("half")
-    write_json(tmp_path / "x.json", {})
-    assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "x.json"])

@@ -1,4 +1,4 @@
-"""Does a copy of the checkout run where a newcomer puts it? An odd path, another folder, nothing beside."""
+"""A copy of the checkout runs where a newcomer puts it: an unusual path, another working directory."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def newcomer(tmp_path: Path, **more: str) -> dict[str, str]:
     len(SCRIPTS),
     "they run, and write again what the checkout ships, byte for byte",
 )
-def test_a_fresh_copy_in_an_odd_place(copy, tmp_path):
+def test_fresh_copy_in_an_unusual_folder(copy, tmp_path):
     for name in ("err.png", "assets/data/audit.json", "reproducibility/results.json"):
         (copy / name).unlink()
     with fake_hub.FakeHub([{"id": "user/m", "lastModified": "2024-01-01T00:00:00.000Z"}]) as hub:
@@ -74,10 +74,10 @@ def test_a_fresh_copy_in_an_odd_place(copy, tmp_path):
     1,
     "the same accuracy; the row says that the commit is not known",
 )
-def test_a_runner_in_an_odd_place(copy, tmp_path, shared):
-    words = [shared / "models/emotion-tiny", "--data", shared / "emotion", "--split", "validation"]
-    words += ["--protocol", "standard", "--device", "cpu"]
-    command = [sys.executable, copy / "reproducibility/sentiment_analysis.py", *words]
+def test_runner_in_an_unusual_folder(copy, tmp_path, shared):
+    arguments = [shared / "models/emotion-tiny", "--data", shared / "emotion", "--split", "validation"]
+    arguments += ["--protocol", "standard", "--device", "cpu"]
+    command = [sys.executable, copy / "reproducibility/sentiment_analysis.py", *arguments]
     done = subprocess.run(command, cwd="/", env=newcomer(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((copy / "reproducibility/results/EMOTION/sentiment-analysis.json").read_text())[
@@ -92,7 +92,7 @@ def test_a_runner_in_an_odd_place(copy, tmp_path, shared):
     len(WRITING),
     "one line and exit code 2 before any work; with the flags for another place it goes on",
 )
-def test_a_checkout_that_cannot_be_written_to(copy, tmp_path):
+def test_read_only_checkout(copy, tmp_path):
     need_namespaces()
     out, env = tmp_path / "out", newcomer(tmp_path, PATH=os.environ["PATH"], HF_ENDPOINT="http://127.0.0.1:9")
     read_only = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd / && exec "$@"'
@@ -101,23 +101,23 @@ def test_a_checkout_that_cannot_be_written_to(copy, tmp_path):
     for split in ("train", "validation", "test"):
         (emotion / f"{split}.jsonl").write_text('{"text": "i feel fine", "label": 1}\n')
 
-    def run(script: str, words: str) -> subprocess.CompletedProcess:
-        command = [*NAMESPACE, read_only, str(copy), sys.executable, str(copy / script), *words.split()]
-        if "nobody/x" in words:
+    def run(script: str, arguments: str) -> subprocess.CompletedProcess:
+        command = [*NAMESPACE, read_only, str(copy), sys.executable, str(copy / script), *arguments.split()]
+        if "nobody/x" in arguments:
             command += ["--data", str(emotion)]
         return subprocess.run(command, env=env, capture_output=True, text=True)
 
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
-    for script, (elsewhere, words) in WRITING.items():
-        done = run(script, words)
+    for script, (elsewhere, arguments) in WRITING.items():
+        done = run(script, arguments)
         assert done.returncode == 2 and "Traceback" not in done.stderr, (script, done.stderr)
         last = done.stderr.splitlines()[-1]
         assert last.startswith(f"{Path(script).name}: ") and ("Read-only" in last or "--output" in last), (
             script,
             last,
         )
-        assert ("choose another with --" in last) == ("nobody/x" in words), (script, last)
-        if words:  # goes to the Hub, which is not there
+        assert ("choose another with --" in last) == ("nobody/x" in arguments), (script, last)
+        if arguments:  # goes to the Hub, which is not there
             continue
         done = run(script, elsewhere.format(*[out] * 2))
         assert done.returncode == 0, (script, done.stderr)

@@ -1,11 +1,10 @@
-"""What do we rest on, whom do the scripts talk to, and what do they give away? No more than they must.
+"""Packages, licenses, pickles, connections and secrets: what the scripts run, contact and reveal.
 
 Networks are watched by an audit hook in every Python process that a script starts. Sockets that a library
 opens in Rust (hf_xet, for large files of the real Hub) are not seen by it.
 """
 
 import ast
-import importlib.metadata
 import json
 import os
 import pickle
@@ -18,14 +17,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-import readme
+import dependencies
 import sentiment_analysis
 from fake_hub import FakeHub
 from harness.checkpoint import describe_error
 from project import ROOT, SCRIPTS
 from zoo import COCO, coco_folder, encoded, examples, measure, photo
 
-SOURCES = sorted([*ROOT.glob("*.py"), *(ROOT / "reproducibility").glob("*.py")])
+FOLDERS = (ROOT, ROOT / "scored", ROOT / "reproducibility", ROOT / "reproducibility" / "harness")
+SOURCES = sorted(path for folder in FOLDERS for path in folder.glob("*.py"))
 SECRET, OTHER, PASSWORD = "S3cret" * 6, "hf_" + "0ther" * 6, "Passw0rd"  # ours, someone's, a URL's
 WATCH = """
 import os, sys
@@ -54,51 +54,44 @@ def watched(tmp_path):
     return env, lambda: notes.read_text() if notes.exists() else ""
 
 
-def run(script, *words: object, env: dict, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, *map(str, [script, *words])]
+def run(script, *arguments: object, env: dict, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, *map(str, [script, *arguments])]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, **kwargs)
 
 
-def measured(script: str, folder, *words: object, env: dict) -> subprocess.CompletedProcess:
+def measured(script: str, folder, *arguments: object, env: dict) -> subprocess.CompletedProcess:
     places = ["--results", folder / f"{script}.json", "--predictions", folder / "p", "--device", "cpu"]
-    return run(ROOT / "reproducibility" / f"{script}.py", *words, *places, env=env)
+    return run(ROOT / "reproducibility" / f"{script}.py", *arguments, *places, env=env)
 
 
 # ── What we rest on ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "tests/requirements.txt"])
-def test_every_requirement_is_pinned_to_one_version(name):
-    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("-r ")]
-    assert lines and all(re.fullmatch(r"[A-Za-z0-9_-]+==\d+(\.\d+)+(; .*)?", line) for line in lines)
-
-
-def required() -> set[str]:
-    return {line.split("==")[0] for line in (ROOT / "requirements.txt").read_text().split()}
-
-
-def test_what_is_imported_is_required():
-    """Every library that the code names is pinned by itself, not by what another happens to bring."""
-    known = {"PIL": "pillow", "yaml": "pyyaml", "httpx2": "huggingface_hub"}  # the last's own client
-    ours, named = {path.stem for path in SOURCES}, set()
+def test_imported_packages_are_pinned():
+    """Each library that the code imports is pinned itself, not only brought by another one."""
+    pypi_names = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+    ours, imported = {path.stem for path in SOURCES} | {"scored", "harness"}, set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            found = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            found += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            named |= {name.split(".")[0] for name in found}
-    foreign = {known.get(name, name) for name in named - ours - set(sys.stdlib_module_names)}
-    assert foreign - {"ray"} <= required() and len(foreign) > 10  # cluster.py says how to install it
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+    packages = {pypi_names.get(name, name) for name in imported - ours - set(sys.stdlib_module_names)}
+    pinned = {dependencies.normalize(pin.name) for pin in dependencies.pins("requirements.txt")}
+    missing = {dependencies.normalize(name) for name in packages} - pinned
+    assert missing == {"ray"} and len(packages) > 10  # cluster.py says how to install ray
 
 
-def test_every_licence_is_known_and_goes_with_ours():
-    """Of all that requirements.txt brings, at first and at second hand."""
-    found = readme.licences()
-    assert {name.replace("_", "-") for name in required()} <= set(found)
-    assert len(found) > len(required())
-    for name, (version, licence) in found.items():
-        assert version == importlib.metadata.version(name)
-        assert re.search(r"Apache|MIT|BSD|PSF|Python Software|MPL|ISC|Kiwi", licence), (name, licence)
-        assert not re.search(r"\bA?GPL|SSPL|Proprietary|Commercial", licence), (name, licence)
+def test_licenses_are_compatible_with_ours():
+    """Check all that requirements.txt brings, directly or not."""
+    packages = dependencies.installed(dependencies.WHOLE)
+    pinned = {dependencies.normalize(pin.name) for pin in dependencies.pins("requirements.txt")}
+    assert pinned < set(packages)
+    for name, package in packages.items():
+        stated = dependencies.license_of(package)
+        assert re.search(r"Apache|MIT|BSD|PSF|Python Software|MPL|ISC|Kiwi", stated), (name, stated)
+        assert not re.search(r"\bA?GPL|SSPL|Proprietary|Commercial", stated), (name, stated)
 
 
 FORBIDDEN = (
@@ -107,7 +100,7 @@ FORBIDDEN = (
 FORBIDDEN += r"|yaml\.(full_)?load\(|weights_only=False|trust_remote_code=True|shell=True|os\.system"
 
 
-def test_the_code_names_no_way_to_run_what_it_reads():
+def test_code_never_runs_what_it_reads():
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):  # words of messages and docstrings are no code
@@ -127,13 +120,15 @@ class Payload:
 
 
 @pytest.mark.tried(
-    "a pickle with code for weights, in three forms, two ways, in each runner", 18, "not loaded, nothing ran"
+    "a pickle with code as weights: three forms, two dtypes, each runner",
+    18,
+    "not loaded; the code did not run",
 )
 @pytest.mark.parametrize("kind", ["text", "image", "boxes"])
 @pytest.mark.parametrize("form", ["zipped", "plain", "bare"])
 @pytest.mark.parametrize("dtype", ["float32", "auto"])  # for auto, transformers reads the file once more
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_no_runner_runs_the_code_in_a_pickle(altered, zoo, tmp_path, kind, form, dtype):
+def test_code_in_a_pickle_is_not_run(altered, zoo, tmp_path, kind, form, dtype):
     import torch
     from safetensors.torch import load_file
 
@@ -156,12 +151,12 @@ def test_no_runner_runs_the_code_in_a_pickle(altered, zoo, tmp_path, kind, form,
 # ── Whom the scripts talk to ──────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.tried("a connection at import or for --help", len(SOURCES) + len(SCRIPTS), "none is asked for")
-def test_no_connection_at_import_or_for_help(watched, tmp_path):
+@pytest.mark.tried("a connection at import or for --help", len(SOURCES) + len(SCRIPTS), "none is opened")
+def test_import_and_help_open_no_connection(watched, tmp_path):
     env, notes = watched
-    code = "import runpy, sys\n"
+    code = f"import runpy, sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'reproducibility')!r}]\n"
     for path in SOURCES:
-        code += f"sys.path[:0] = [{str(path.parent)!r}]; import {path.stem}\n"
+        code += f"import {module_name(path)}\n"
     for script in SCRIPTS:
         code += (
             f"sys.argv = ['x', '--help']\ntry: runpy.run_path({str(ROOT / script)!r}, run_name='__main__')\n"
@@ -174,6 +169,13 @@ def test_no_connection_at_import_or_for_help(watched, tmp_path):
     assert done.returncode and "192.0.2.1" in notes()  # the watch works
 
 
+def module_name(path) -> str:
+    """Name a source file as the scripts import it: its stem, below scored or harness."""
+    name = path.parent.name if path.stem == "__init__" else path.stem
+    packaged = path.parent.name in ("scored", "harness") and path.stem != "__init__"
+    return f"{path.parent.name}.{name}" if packaged else name
+
+
 def emotion(folder):
     folder.mkdir(exist_ok=True)
     lines = '{"text": "i feel happy", "label": 1}\n{"text": "and sad", "label": 0}\n'
@@ -181,8 +183,8 @@ def emotion(folder):
     return folder
 
 
-@pytest.mark.tried("a connection while local folders are measured and explained", 4, "none is asked for")
-def test_no_connection_for_local_folders(watched, zoo, tmp_path):
+@pytest.mark.tried("a connection while local folders are measured and explained", 4, "none is opened")
+def test_local_folders_open_no_connection(watched, zoo, tmp_path):
     env, notes = watched
     env |= {"WATCH_ALL": "1"}
     classes, coco = tmp_path / "imagenet" / "n01440764", tmp_path / "coco"
@@ -197,7 +199,7 @@ def test_no_connection_for_local_folders(watched, zoo, tmp_path):
         measured("detection", tmp_path, zoo / "boxes", "--data", coco, env=env),
     ):
         assert done.returncode == 0, done.stderr
-    words = [
+    arguments = [
         "--predictions",
         tmp_path / "p",
         "--output",
@@ -205,7 +207,7 @@ def test_no_connection_for_local_folders(watched, zoo, tmp_path):
         "--faithful",
         "standard,split=test",
     ]
-    done = run(ROOT / "reproducibility" / "explain.py", zoo / "text", *text, *words, env=env)
+    done = run(ROOT / "reproducibility" / "explain.py", zoo / "text", *text, *arguments, env=env)
     assert done.returncode == 0, done.stderr
     assert notes() == ""
 
@@ -230,7 +232,7 @@ def everything(folder) -> str:
 @pytest.mark.tried(
     "telemetry while a model and a data set are fetched", 2, "no third host, no session, no agent"
 )
-def test_no_telemetry(watched, zoo, tmp_path):
+def test_no_telemetry_is_sent(watched, zoo, tmp_path):
     """In the environment of a coding agent, which huggingface_hub would report."""
     from datasets import ClassLabel, Dataset, Features, Value
 
@@ -247,10 +249,10 @@ def test_no_telemetry(watched, zoo, tmp_path):
         env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": SECRET, "AI_AGENT": "someone"}
         done = measured("sentiment_analysis", tmp_path, "a/text", "--protocol", "scored-2022", env=env)
         assert done.returncode == 0, done.stderr
-        agents = {said for *_, said in heard}
-        assert any(said.startswith("datasets/") for said in agents) and len(agents) > 1
-        assert not [said for said in agents if re.search(r"session_id|agent/|is_ci|sagemaker", said)]
-        assert not [said for said in agents if "torch/" in said and not said.startswith("datasets/")]
+        agents = {agent for *_, agent in heard}
+        assert any(agent.startswith("datasets/") for agent in agents) and len(agents) > 1
+        assert not [agent for agent in agents if re.search(r"session_id|agent/|is_ci|sagemaker", agent)]
+        assert not [agent for agent in agents if "torch/" in agent and not agent.startswith("datasets/")]
         assert not [path for path, *_ in heard if "telemetry" in path or "discussions" in path]
     assert notes() == ""  # nobody but this Hub
     assert SECRET not in everything(tmp_path) + done.stdout + done.stderr
@@ -290,15 +292,15 @@ STAGES = {
     "circle": lambda path: (307, {"Location": f"{path[:99]}?{SECRET}"}),
     "warning": lambda path: (400, {"X-HF-Warning": f"a; {SECRET}"}),
 }
-HURRY = "import sys; sys.path.insert(0, {!r}); import modelinfo, ptm\n"
+HURRY = "import sys; sys.path.insert(0, {!r}); import modelinfo; from scored.cli import run\n"
 HURRY += "modelinfo.ATTEMPTS = 2; run(modelinfo.main)"
 
 
-@pytest.mark.tried("a Hub that repeats the token in its errors, and a URL that holds it", 2 * len(STAGES) + 2,
+@pytest.mark.tried("a Hub that repeats the token in its errors; a URL with a password", 2 * len(STAGES) + 2,
                    "it is in no message, row, journal or other file")  # fmt: skip
-def test_the_token_is_told_to_nobody(watched, tmp_path):
+def test_token_is_told_to_nobody(watched, tmp_path):
     env, _ = watched
-    data, said = ["--data", emotion(tmp_path / "emotion"), "--split", "test"], ""
+    data, output = ["--data", emotion(tmp_path / "emotion"), "--split", "test"], ""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as hub:
         threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
         hub.heard, url = [], f"http://127.0.0.1:{hub.server_port}"
@@ -307,28 +309,28 @@ def test_the_token_is_told_to_nobody(watched, tmp_path):
             files = ["--output", tmp_path / f"{hub.stage}.json", "--ignore", tmp_path / f"{hub.stage}-i.json"]
             done = run("-c", HURRY.format(str(ROOT)), "--ids", "a/b", *files, env=env)
             assert done.returncode in (0, 2) and "Traceback" not in done.stderr, done.stderr
-            said += done.stdout + done.stderr
+            output += done.stdout + done.stderr
             done = measured("sentiment_analysis", tmp_path, f"a/{hub.stage}", *data, env=env)
             assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-            said += done.stdout + done.stderr
+            output += done.stdout + done.stderr
         assert set(hub.heard) == {f"Bearer {SECRET}"}  # they did have it
         hub.shutdown()
     inside = url.replace("//", f"//me:{PASSWORD}@")
-    words = ["--endpoint", inside, "--ids", "a/b", "--output", tmp_path / "x.json"]
-    done = run("-c", HURRY.format(str(ROOT)), *words, env=env)
+    arguments = ["--endpoint", inside, "--ids", "a/b", "--output", tmp_path / "x.json"]
+    done = run("-c", HURRY.format(str(ROOT)), *arguments, env=env)
     assert done.returncode == 2 and "no name and password" in done.stderr
-    said += done.stderr
+    output += done.stderr
     done = measured("sentiment_analysis", tmp_path, "a/inside", *data, env=env | {"HF_ENDPOINT": inside})
-    said += done.stdout + done.stderr
-    assert said.count("failed at resolve") == len(STAGES) + 1 and "***" in said
-    said += everything(tmp_path)
-    assert not [part for part in ("S3cret", "0ther", PASSWORD) if part in said]
+    output += done.stdout + done.stderr
+    assert output.count("failed at resolve") == len(STAGES) + 1 and "***" in output
+    output += everything(tmp_path)
+    assert not [part for part in ("S3cret", "0ther", PASSWORD) if part in output]
 
 
 LOGGING = f"""
 import contextlib, logging, sys
 sys.path.insert(0, {str(ROOT)!r})
-import ptm
+from scored.cli import run
 for _ in range(2000):
     with contextlib.suppress(SystemExit):
         run(lambda: 0)
@@ -336,20 +338,20 @@ logging.getLogger("a library").warning("%s and %s", {OTHER!r}, "another secret")
 """
 
 
-def test_a_log_tells_no_token_however_often_a_script_has_run():
+def test_log_tells_no_token_however_often_a_script_ran():
     """Each run once put a layer of its own on the one before, until the stack was full."""
     done = run("-c", LOGGING, env=os.environ | {"HF_TOKEN": "another secret"})
     assert (done.returncode, done.stderr) == (0, "*** and ***\n")
 
 
 @pytest.mark.tried("a download that the Hub sends to another host", 1, "fetched there, without the token")
-def test_another_host_gets_no_token(watched, zoo, tmp_path):
+def test_token_is_not_sent_to_another_host(watched, zoo, tmp_path):
     env, _ = watched
     with FakeHub(models={"a/text": zoo / "text"}) as other, FakeHub(models={"a/text": zoo / "text"}) as hub:
         elsewhere, handler = listening(other), hub.RequestHandlerClass
         away, given = other.url.replace("127.0.0.1", "localhost"), set()
 
-        def sent_on(self):
+        def redirect(self):
             given.add(self.headers.get("authorization"))
             if "/resolve/" not in self.path:
                 return handler.do_GET(self)
@@ -359,7 +361,7 @@ def test_another_host_gets_no_token(watched, zoo, tmp_path):
             there |= {"X-Linked-Etag": f'"{name}"', "X-HF-Warning": f"a; you gave me {SECRET}"}
             self.answer(302, b"", there)
 
-        hub.RequestHandlerClass = type("Sent", (handler,), {"do_GET": sent_on})
+        hub.RequestHandlerClass = type("Sent", (handler,), {"do_GET": redirect})
         env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": SECRET}
         data = ["--data", emotion(tmp_path / "emotion"), "--split", "test"]
         done = measured("sentiment_analysis", tmp_path, "a/text", *data, env=env)

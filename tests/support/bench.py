@@ -45,7 +45,7 @@ class Bench:
         (folder / "README.md").write_text(card)
         return str(folder)
 
-    def command(self, *words: object) -> list[str]:
+    def command(self, *arguments: object) -> list[str]:
         paths = [
             "--data",
             self.folder / "data",
@@ -54,11 +54,11 @@ class Bench:
             "--predictions",
             self.folder / "p",
         ]
-        return [sys.executable, str(TOY), *map(str, paths), *map(str, words)]
+        return [sys.executable, str(TOY), *map(str, paths), *map(str, arguments)]
 
-    def run(self, *words: object, **kwargs) -> subprocess.CompletedProcess:
+    def run(self, *arguments: object, **kwargs) -> subprocess.CompletedProcess:
         env = self.env | kwargs.pop("env", {})
-        return subprocess.run(self.command(*words), capture_output=True, text=True, env=env, **kwargs)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, env=env, **kwargs)
 
     def rows(self) -> list[dict]:
         return json.loads(self.results.read_text())["rows"]

@@ -63,28 +63,28 @@ def page(data: bytes) -> None:
             model(ptm.PTM.from_record(parse_record(line)))
 
 
-def model(found: ptm.PTM) -> None:
+def model(result: ptm.PTM) -> None:
     """A model's claims are numbers, in the scale that they name."""
-    for claim in found.claims:
+    for claim in result.claims:
         assert math.isfinite(claim.number)
         assert (claim.fraction is None) == (claim.unit in ("ambiguous", "none"))
 
 
 def file_of_records(data: bytes) -> None:
     """A file of records: many lines read at once are what they are one by one."""
-    path, found = FOLDER / "records", []
+    path, result = FOLDER / "records", []
     path.write_bytes(data)
     for decode in (line_by_line, ptm._decode_records):
-        said, models = [], []
+        messages, models = [], []
         try:
-            for record in read_records(path, said.append, decode):
+            for record in read_records(path, messages.append, decode):
                 models.append(ptm.PTM.from_record(record))
         except UserError as why:
-            said.append(str(why))
-        found.append(repr((models, said)))
-        for one in models:
-            model(one)
-    assert found[0] == found[1], found
+            messages.append(str(why))
+        result.append(repr((models, messages)))
+        for item in models:
+            model(item)
+    assert result[0] == result[1], result
 
 
 def line_by_line(data: bytes) -> list:
@@ -121,12 +121,12 @@ def labels(data: bytes) -> None:
     rest = list(imagenet.synsets().values())
     for names in (given, given + rest[len(given) :], rest[: 1000 - len(given)] + given):
         with suppress(CannotMeasure):
-            found, _ = imagenet.map_labels(names)
-            assert sorted(i for i in found if i >= 0) == list(range(1000))
+            result, _ = imagenet.map_labels(names)
+            assert sorted(i for i in result if i >= 0) == list(range(1000))
     categories = {1: "person", 3: "car", 90: "toothbrush"}
     with suppress(CannotMeasure):
-        found, _ = detection.map_labels(given, categories)
-        assert set(found) - {-1} == set(categories)
+        result, _ = detection.map_labels(given, categories)
+        assert set(result) - {-1} == set(categories)
 
 
 TARGETS = {f.__name__: f for f in (page, file_of_records, value, emotion, labels)}
@@ -160,12 +160,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000, help="inputs tried (default: 100000)")
     parser.add_argument("--seed", type=int, default=1, help="of the fuzzer (default: 1)")
     args = parser.parse_args()
-    corpus, words = FOLDER / "corpus", FOLDER / "dictionary"
+    corpus, dictionary = FOLDER / "corpus", FOLDER / "dictionary"
     corpus.mkdir()
     for number, seed in enumerate(seeds(args.target)):
         (corpus / str(number)).write_bytes(seed)
-    words.write_text("".join(f'"{word}"\n' for word in DICTIONARY.encode("ascii", "ignore").decode().split()))
-    flags = [f"-runs={args.runs}", f"-seed={args.seed}", "-max_len=4096", "-timeout=60", f"-dict={words}"]
+    dictionary.write_text(
+        "".join(f'"{word}"\n' for word in DICTIONARY.encode("ascii", "ignore").decode().split())
+    )
+    flags = [
+        f"-runs={args.runs}",
+        f"-seed={args.seed}",
+        "-max_len=4096",
+        "-timeout=60",
+        f"-dict={dictionary}",
+    ]
     flags += [f"-artifact_prefix={tempfile.gettempdir()}/", str(corpus)]
     atheris.Setup([sys.argv[0], *flags], TARGETS[args.target])
     atheris.Fuzz()

@@ -79,14 +79,14 @@ def zoo(tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    words = {word: i for i, word in enumerate("[PAD] [UNK] [CLS] i feel happy and sad".split())}
-    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    vocabulary = {word: i for i, word in enumerate("[PAD] [UNK] [CLS] i feel happy and sad".split())}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
     PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
         folder / "text"
     )
-    config = BertConfig(**tiny, vocab_size=len(words), max_position_embeddings=16, pad_token_id=0)
+    config = BertConfig(**tiny, vocab_size=len(vocabulary), max_position_embeddings=16, pad_token_id=0)
     config.id2label = dict(enumerate(sentiment_analysis.LABELS))
     BertForSequenceClassification(config).save_pretrained(folder / "text")
     config = ViTConfig(**tiny, image_size=32, patch_size=16)
@@ -131,11 +131,11 @@ def measure(kind: str, folder, data: Data, dtype="float32") -> dict[str, dict]:
         places += batch.indices
     assert sorted(places) == list(range(len(data.examples)))
     table = pa.concat_tables(tables).append_column("example", pa.array(places)).sort_by("example")
-    found = {name: task.score(table, data, protocol, about) for name, protocol in task.protocols.items()}
-    for scores in found.values():
+    result = {name: task.score(table, data, protocol, about) for name, protocol in task.protocols.items()}
+    for scores in result.values():
         json.dumps(scores, allow_nan=False)
         assert all(0 <= value <= 1 for value in scores["metrics"].values())
-    return found
+    return result
 
 
 @pytest.fixture

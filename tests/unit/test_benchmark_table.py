@@ -1,4 +1,4 @@
-"""The command that writes the benchmarks' table into the README: nothing else of the README changes."""
+"""The command that writes the benchmarks' table into its README changes nothing else there."""
 
 import json
 import sys
@@ -14,9 +14,9 @@ import run
 ROW = {"what": "a | b", "ours": "1 s", "against": "2 s", "ratio": 2.04, "note": "\n"}
 
 
-def test_only_what_is_between_the_marks_is_replaced():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    made = run.table(
+def test_only_the_part_between_the_marks_is_replaced():
+    readme = run.README.read_text(encoding="utf-8")
+    made = run.format_table(
         {"audit": [ROW, {**ROW, "ratio": None}], "vision": [{**ROW, "ratio": 163.6}]}, "A machine."
     )
     cells = r"| a \| b | 1 s | 2 s |"
@@ -26,25 +26,25 @@ def test_only_what_is_between_the_marks_is_replaced():
         f"{cells}  |  | `audit.py` |",
         f"{cells} 164 |  | `vision.py` |",
     ]
-    found = run.replaced(readme, made)
+    result = run.replace_table(readme, made)
     (before, _, rest), (_, _, after) = readme.partition(run.BEGIN), readme.partition(run.END)
-    assert found == before + run.BEGIN + "\n" + made + "\n" + run.END + after and run.END in rest
-    assert run.replaced(found, made) == found
+    assert result == before + run.BEGIN + "\n" + made + "\n" + run.END + after and run.END in rest
+    assert run.replace_table(result, made) == result
 
 
 @pytest.mark.parametrize("text", ["", run.BEGIN, run.END + run.BEGIN, (run.BEGIN + run.END) * 2])
-def test_a_readme_without_the_marks_is_refused(text):
+def test_readme_without_marks_is_rejected(text):
     with pytest.raises(UserError, match="each once"):
-        run.replaced(text, "")
+        run.replace_table(text, "")
 
 
-def test_the_readme_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_readme_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     readme = tmp_path / "README.md"
     readme.write_text(f"a\n{run.BEGIN}\nold\n{run.END}\nb\n", encoding="utf-8")
     scripts = tmp_path / "tests" / "benchmarks"
     scripts.mkdir(parents=True)
     (tmp_path / "reproducibility").mkdir()
-    (tmp_path / "one.py").write_text('if __name__ == "__main__":\n    pass\n')
+    (tmp_path / "script.py").write_text('if __name__ == "__main__":\n    pass\n')
     for name in run.SCRIPTS:
         (scripts / f"{name}.py").write_text(
             f"import pathlib, sys\npathlib.Path(sys.argv[2]).write_text({json.dumps(json.dumps([ROW]))})\n"
