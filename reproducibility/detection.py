@@ -1,4 +1,4 @@
-"""How well does an object detector do on COCO 2017? The twelve COCO numbers on val2017.
+"""Object detection on COCO 2017: the twelve COCO numbers of a model on val2017.
 
 Reads the model, the images and their official annotations; writes results/COCO/ and predictions/.
 
@@ -10,26 +10,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NotRequired, TypedDict
 
-import msgspec
-
-from harness import coco, images
+from harness import coco, images, reference
 from harness.checkpoint import CannotMeasure
 from harness.coco import STATS
 from harness.runner import main
 from harness.task import Data, Task
+from scored.benchmarks import benchmark_named
 from scored.files import UserError
 
-SIZE = 5_000  # images of val2017; a smaller folder is measured, and its row says so
-RESAMPLES = 200  # of the images, for the intervals
+COCO = benchmark_named("coco")
+RESAMPLES = 200  # draws of the images for the intervals
 DATA_HELP = (
-    "val2017/*.jpg and annotations/instances_val2017.json, unpacked from val2017.zip (0.8 GB) and "
-    "annotations_trainval2017.zip of https://cocodataset.org/#download"
+    "val2017/*.jpg and the official annotation file annotations/instances_val2017.json, unpacked from "
+    "val2017.zip (0.8 GB) and annotations_trainval2017.zip of https://cocodataset.org/#download"
 )
 NEEDED = f"--data must hold {DATA_HELP}"
-# Darknet's and Pascal VOC's words for categories of COCO
-ALIASES = {
+ALIASES = {  # Darknet's and Pascal VOC's names for categories of COCO
     "aeroplane": "airplane",
     "motorbike": "motorcycle",
     "sofa": "couch",
@@ -43,11 +40,11 @@ ALIASES = {
 class Protocol:
     """Every choice between the weights and the twelve numbers."""
 
-    threshold: float  # detections that score more are kept
-    boxes: str  # "float", or "int": corners cut to whole pixels, as the pipeline of transformers gives them
+    threshold: float  # keep detections that score more
+    boxes: str  # "float", or "int": corners cut to whole pixels, as the pipeline of transformers returns them
     exif: bool  # turn images by their EXIF tag, as pipelines do and the reference loaders do not
-    labels: str | tuple = "name"  # categories are found by the label's name, or by its index in the head
-    preprocessing: dict = field(default_factory=dict)  # settings that replace the model's own
+    labels: str | tuple = "name"  # match categories by the label's name or its index in the head, or as given
+    preprocessing: dict = field(default_factory=dict)  # settings that replace the published ones
     split: str | None = None
 
 
@@ -57,79 +54,63 @@ PROTOCOLS = {
 }
 
 
-# ── Labels and data ───────────────────────────────────────────────────────────────────────────────────────
+# ── Labels ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _key(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())
+def map_labels(
+    labels: Sequence[str], categories: dict[int, str], how: str | tuple = "name"
+) -> tuple[list[int], str]:
+    """Map each output of a head to its COCO category id (-1: none), and say how.
 
-
-def map_labels(labels: Sequence[str], categories: dict[int, str], how: str = "name") -> tuple[list[int], str]:
-    """The COCO category id that each output of a head stands for, -1 for none; and how it was found.
-
-    `N/A` and names outside COCO stand for none. Labels without names (LABEL_0, 0) go by index: 91 of them are
-    category ids as in DETR, 80 the categories in order. Raises CannotMeasure if a category has no label.
+    `N/A` and names outside COCO stand for none. Labels without names (LABEL_0, 0) go by index. `how` is
+    "name", "index", or a given order. Raises CannotMeasure if a category has no label.
     """
     if not isinstance(how, str):
         return list(how), "in a given order"
-    numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
-    ids, note = sorted(categories), ", for the labels have no names" if numbered else ""
-    if how == "index" or numbered:
-        if len(labels) == len(ids) == 80:
-            return ids, f"by index among the categories{note}"
-        if len(labels) <= ids[-1]:
-            raise CannotMeasure(f"labels do not match: {len(labels)} without names are not COCO's 80 or 91")
-        return [i if i in categories else -1 for i in range(len(labels))], f"by index as category id{note}"
-    named = {_key(name): category for category, name in categories.items()}
-    named |= {_key(alias): named[_key(name)] for alias, name in ALIASES.items() if _key(name) in named}
-    found = [named.get(_key(label), -1) for label in labels]
-    if lost := [name for category, name in categories.items() if category not in found]:
+    is_numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
+    if how == "index" or is_numbered:
+        order, note = _map_by_index(len(labels), categories)
+        return order, note + (", for the labels have no names" if is_numbered else "")
+    category_of = {_key(name): category for category, name in categories.items()}
+    for alias, name in ALIASES.items():
+        if _key(name) in category_of:
+            category_of[_key(alias)] = category_of[_key(name)]
+    order = [category_of.get(_key(label), -1) for label in labels]
+    lost = [name for category, name in categories.items() if category not in order]
+    if lost:
+        names = ", ".join(map(repr, lost[:3]))
         raise CannotMeasure(
-            f"labels do not match: none of the {len(labels)} is called {', '.join(map(repr, lost[:3]))}"
+            f"labels do not match: none of the {len(labels)} is called {names}"
             f" ({len(lost)} of {len(categories)} categories have no label)"
         )
-    others = [
-        label for label, category in zip(labels, found, strict=True) if category < 0 and _key(label) != "na"
-    ]
-    return found, f"by name{f'; not in COCO: {len(others)}, such as {others[0][:40]!r}' if others else ''}"
+    matches = zip(labels, order, strict=True)
+    others = [label for label, category in matches if category < 0 and _key(label) != "na"]
+    note = f"; not in COCO: {len(others)}, such as {others[0][:40]!r}" if others else ""
+    return order, f"by name{note}"
 
 
-# What is read of an annotation file. The scorer would take NaN, a negative width or an id that no double
-# holds without a word, and give another number.
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Side = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
-Where, Size = (Annotated[float, msgspec.Meta(ge=least, le=1e6)] for least in (-1e6, 0))
-Area = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+def _map_by_index(outputs: int, categories: dict[int, str]) -> tuple[list[int], str]:
+    """Map 91 outputs to category ids, as in DETR, and 80 to the categories in order."""
+    ids = sorted(categories)
+    if outputs == len(ids) == 80:
+        return ids, "by index among the categories"
+    if outputs <= ids[-1]:
+        raise CannotMeasure(f"labels do not match: {outputs} without names are not COCO's 80 or 91")
+    return [i if i in categories else -1 for i in range(outputs)], "by index as category id"
 
 
-class Picture(TypedDict):
-    id: Id
-    file_name: str
-    height: Side
-    width: Side
+def _key(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
-class Category(TypedDict):
-    id: Id
-    name: str
-
-
-class Annotation(TypedDict):
-    image_id: Id
-    category_id: Id
-    bbox: tuple[Where, Where, Size, Size]
-    area: Area
-    iscrowd: NotRequired[Literal[0, 1]]
-
-
-class Annotations(TypedDict):
-    images: list[Picture]
-    categories: list[Category]
-    annotations: list[Annotation]
+# ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def load_data(path: Path | None, split: str) -> Data:
-    """Images (id, path, height, width) in the file's order; targets are each image's annotations."""
+    """Load val2017: examples are (id, path, height, width) in the file's order, targets annotations.
+
+    Raises UserError without the official annotation file, which the Hub's copies of COCO do not replace.
+    """
     if path is None:
         raise UserError(NEEDED)
     file, folder = path / "annotations" / "instances_val2017.json", path / "val2017"
@@ -137,69 +118,60 @@ def load_data(path: Path | None, split: str) -> Data:
         if not needed.exists():
             raise UserError(f"{needed} is missing. {NEEDED}")
     try:
-        coco = msgspec.json.decode(file.read_bytes())
-        msgspec.convert(coco, Annotations)
-        categories = {c["id"]: c["name"] for c in coco["categories"]}
-        found = [
-            (i["id"], str(folder / Path(i["file_name"]).name), i["height"], i["width"])
-            for i in coco["images"]
-        ]
-        marked = {image: [] for image, *_ in found}
-        if len(marked) < len(found) or len(categories) < len(coco["categories"]):
-            raise ValueError("an id stands twice among the images or the categories")
-        for a in coco["annotations"]:
-            if a["category_id"] not in categories:
-                raise ValueError(f"an annotation of no category: {a['category_id']}")
-            values = {"category_id": a["category_id"], "bbox": a["bbox"], "area": a["area"]}
-            marked[a["image_id"]].append(values | {"iscrowd": a.get("iscrowd", 0)})
-    except (OSError, ValueError, KeyError, RecursionError) as why:
-        why = f"an annotation of no image: {why}" if isinstance(why, KeyError) else why
-        raise UserError(f"{file} is not a COCO annotation file: {why}. {NEEDED}") from None
-    files = [Path(name) for _, name, *_ in found]
-    if missing := [f for f in files if not os.path.isfile(f)]:
+        pictures, categories, targets = coco.read_annotations(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not a COCO annotation file: {error}. {NEEDED}") from None
+    examples = []
+    for picture in pictures:
+        name = str(folder / Path(picture["file_name"]).name)
+        examples.append((picture["id"], name, picture["height"], picture["width"]))
+    files = [Path(name) for _, name, *_ in examples]
+    missing = [file for file in files if not os.path.isfile(file)]
+    if missing:
         raise UserError(f"{len(missing)} of {len(files)} images are missing, such as {missing[0]}. {NEEDED}")
-    targets, about = list(marked.values()), {"categories": categories}
+    ids = image_ids(examples)
+    revision, hashes = images.content_revision(files, targets, ids, sorted(categories.items()))
     source = f"local folder, {len(files):,} images"
-    revision, hashes = images.content_revision(
-        files, targets, [image for image, *_ in found], sorted(categories.items())
-    )
-    return Data("validation", revision, source, found, targets, SIZE, about, hashes=hashes)
+    facts = {"categories": categories}
+    return Data(split, revision, source, examples, targets, COCO.splits[split], facts, hashes=hashes)
+
+
+def image_ids(examples: Sequence[tuple]) -> list[int]:
+    """Return the id of each image."""
+    return [image for image, *_ in examples]
+
+
+def order_by_shape(data: Data) -> list[int]:
+    """Order the images so that those of like shape follow each other and fill batches."""
+    shapes = [(width / max(height, 1), height) for _, _, height, width in data.examples]
+    return sorted(range(len(shapes)), key=shapes.__getitem__)
 
 
 # ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def load_model(folder: Path, device, dtype) -> images.Model:
-    """The detector with its own preprocessing, run by Pillow."""
+    """Load the detector with its own preprocessing, run by Pillow. Raises CannotMeasure."""
     from transformers import AutoModelForObjectDetection
 
     return images.load(AutoModelForObjectDetection, folder, device, dtype)
 
 
-def by_shape(data: Data) -> list[int]:
-    """The images with those alike in a row, which fill batches."""
-    shapes = [(width / max(height, 1), height) for _, _, height, width in data.examples]
-    return sorted(range(len(shapes)), key=shapes.__getitem__)
-
-
 def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int) -> Iterator:
-    """Every query's best class but "no object", its score and box (x0, y0, x1, y1 in the image's pixels)."""
+    """Yield each query's best class but "no object", its score and box (x0, y0, x1, y1 in pixels)."""
     import torch
 
     def forward(batch: Sequence) -> list[dict]:
         outputs = images.run(model.net, batch)
         for name in ("logits", "pred_boxes"):
             outputs[name] = outputs[name].float().cpu()
-        found = model.processor.post_process_object_detection(
-            outputs, threshold=-1.0, target_sizes=torch.tensor([size for _, size in batch])
-        )
-        return [
-            {k: v.flatten().numpy() for k, v in image.items() if k in ("labels", "scores", "boxes")}
-            for image in found
-        ]
+        sizes = torch.tensor([size for _, size in batch])
+        detected = model.processor.post_process_object_detection(outputs, threshold=-1.0, target_sizes=sizes)
+        names = ("labels", "scores", "boxes")
+        return [{name: image[name].flatten().numpy() for name in names} for image in detected]
 
     yield from images.batches(
-        lambda place: Path(data.examples[place][1]).read_bytes(),
+        lambda index: Path(data.examples[index][1]).read_bytes(),
         range(len(data.examples)),
         lambda image: images.tensors(image, model, protocol.preprocessing),
         forward,
@@ -212,105 +184,127 @@ def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int
 # ── Metric ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def detections(table, data: Data, protocol: Protocol, category: Sequence[int]):
-    """Saved predictions under a protocol's choices: rows (image id, x, y, width, height, score, category)."""
-    import numpy as np
+def detections(table, data: Data, protocol: Protocol, order: Sequence[int]):
+    """Apply a protocol to saved predictions: array (n, 7) of image id, x, y, width, height, score, category.
 
-    labels, counts = images.chosen(table, "labels", protocol.exif)
-    scores, _ = images.chosen(table, "scores", protocol.exif)
-    boxes = images.chosen(table, "boxes", protocol.exif)[0].reshape(-1, 4)
-    if protocol.boxes == "int":
-        boxes = np.trunc(boxes)
-    boxes = boxes.astype(float)
-    ids = np.repeat([image for image, *_ in data.examples], counts)
-    rows = np.column_stack(
-        [ids, boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores.astype(float), np.array(category)[labels]]
-    )
-    return rows[(scores > np.float32(protocol.threshold)) & (rows[:, 6] >= 0)]
-
-
-def columns(data: Data) -> dict:
-    """The annotations of all images as one NumPy array per field."""
-    import numpy as np
-
-    ids = [image for image, *_ in data.examples]
-    flat = [(image, a) for image, marked in zip(ids, data.targets, strict=True) for a in marked]
-    return {
-        "image_id": np.array([image for image, _ in flat], int),
-        "category_id": np.array([a["category_id"] for _, a in flat], int),
-        "bbox": np.array([a["bbox"] for _, a in flat], float).reshape(-1, 4),
-        "area": np.array([a["area"] for _, a in flat], float),
-        "iscrowd": np.array([a["iscrowd"] for _, a in flat], int),
-    }
-
-
-def score(table, data: Data, protocol: Protocol, about: dict) -> dict:
-    """The twelve numbers of saved predictions with intervals; one that no object defines is left out."""
-    import numpy as np
-
-    category, words = map_labels(about["labels"], data.split_facts["categories"], protocol.labels)
-    rows = detections(table, data, protocol, category)
-    given = ([image for image, *_ in data.examples], data.split_facts["categories"], columns(data), rows)
-    stats = dict(zip(STATS, map(float, coco.coco_stats(*given)), strict=True))
-    draws = dict(zip(STATS, coco.resampled(*given, RESAMPLES).T, strict=True))
-    known = [name for name in STATS if stats[name] >= 0]
-    return {
-        "metrics": {name: stats[name] for name in known},
-        "intervals": {n: coco.interval(stats[n], draws[n]) for n in known if np.isfinite(draws[n]).any()},
-        "interval_method": dict.fromkeys(
-            known, f"image bootstrap, {RESAMPLES} resamples, bias-corrected percentiles"
-        ),
-        "labels": words,
-        "detections": len(rows),
-        "turned_by_exif": images.turned(table, "labels"),
-    }
-
-
-def text(row: dict) -> str:
-    return coco.twelve_lines(row["metrics"])
-
-
-def answers(table, data: Data, protocol: Protocol, about: dict) -> tuple:
-    """For every object that some detection overlaps by half (IoU): the output of the surest such detection,
-    the object's category, and the category that each output declares.
+    `order` gives the category of each output; detections of none (-1) are left out.
     """
     import numpy as np
 
-    order, _ = map_labels(about["labels"], data.split_facts["categories"], protocol.labels)
-    found = detections(table, data, protocol, range(len(order)))
-    places = {image: place for place, (image, *_) in enumerate(data.examples)}
-    groups = np.split(found, np.flatnonzero(np.diff(found[:, 0])) + 1) if len(found) else []
-    said, true = [], []
-    for rows in groups:
-        objects = [a for a in data.targets[places[int(rows[0, 0])]] if not a["iscrowd"]]
-        for target in objects:
-            x, y, width, height = target["bbox"]
-            wide = np.minimum(rows[:, 1] + rows[:, 3], x + width) - np.maximum(rows[:, 1], x)
-            high = np.minimum(rows[:, 2] + rows[:, 4], y + height) - np.maximum(rows[:, 2], y)
-            both = np.maximum(wide, 0) * np.maximum(high, 0)
-            overlaps = both >= 0.5 * (rows[:, 3] * rows[:, 4] + width * height - both)
-            if overlaps.any():
-                said.append(int(rows[np.argmax(np.where(overlaps, rows[:, 5], -1)), 6]))
-                true.append(target["category_id"])
-    return np.array(said, int), np.array(true, int), order
+    labels, counts = images.column_for_view(table, "labels", protocol.exif)
+    scores, _ = images.column_for_view(table, "scores", protocol.exif)
+    boxes, _ = images.column_for_view(table, "boxes", protocol.exif)
+    boxes = boxes.reshape(-1, 4)
+    if protocol.boxes == "int":
+        boxes = np.trunc(boxes)
+    boxes = boxes.astype(float)
+    ids = np.repeat(image_ids(data.examples), counts)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    rows = np.column_stack([ids, boxes[:, :2], sizes, scores.astype(float), np.array(order)[labels]])
+    return rows[(scores > np.float32(protocol.threshold)) & (rows[:, 6] >= 0)]
+
+
+def scoring_inputs(table, data: Data, protocol: Protocol, order: Sequence[int]) -> tuple:
+    """Return what COCO's scorers need: image ids, category names, annotations, detections."""
+    ids = image_ids(data.examples)
+    truth = coco.annotation_columns(ids, data.targets)
+    return ids, data.split_facts["categories"], truth, detections(table, data, protocol, order)
+
+
+def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
+    """Compute the twelve numbers with intervals; a number that no object defines is left out."""
+    import numpy as np
+
+    order, how = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
+    inputs = scoring_inputs(table, data, protocol, order)
+    draws = coco.resampled(*inputs, RESAMPLES)
+    metrics, intervals = {}, {}
+    for number, (name, stat) in enumerate(zip(STATS, coco.coco_stats(*inputs), strict=True)):
+        if stat < 0:
+            continue
+        metrics[name] = float(stat)
+        if np.isfinite(draws[:, number]).any():
+            intervals[name] = coco.interval(float(stat), draws[:, number])
+    method = f"image bootstrap, {RESAMPLES} resamples, bias-corrected percentiles"
+    return {
+        "metrics": metrics,
+        "intervals": intervals,
+        "interval_method": dict.fromkeys(metrics, method),
+        "labels": how,
+        "detections": len(inputs[-1]),
+        "turned_by_exif": images.count_rotated(table, "labels"),
+    }
+
+
+def reference_scores(table, data: Data, protocol: Protocol, model_facts: dict) -> dict[str, float]:
+    """Compute the same metrics with pycocotools."""
+    order, _ = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
+    stats = reference.coco_stats(*scoring_inputs(table, data, protocol, order))
+    return {name: float(stat) for name, stat in zip(STATS, stats, strict=True) if stat >= 0}
+
+
+def format_text(row: dict) -> str:
+    """Format a row's twelve numbers as pycocotools prints them."""
+    return coco.twelve_lines(row["metrics"])
+
+
+# ── Explanation ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict) -> tuple:
+    """Return the output and the category of each object that some detection overlaps by half (IoU).
+
+    The output is that of the highest-scoring such detection (m), the category the object's (m); third, the
+    category that each output declares.
+    """
+    import numpy as np
+
+    order, _ = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
+    rows = detections(table, data, protocol, range(len(order)))
+    starts = np.flatnonzero(np.diff(rows[:, 0])) + 1
+    targets = dict(zip(image_ids(data.examples), data.targets, strict=True))
+    predicted, true = [], []
+    for of_image in np.split(rows, starts) if len(rows) else []:
+        for annotation in targets[int(of_image[0, 0])]:
+            overlaps = _overlaps_by_half(of_image, annotation["bbox"])
+            if overlaps.any() and not annotation["iscrowd"]:
+                best = np.argmax(np.where(overlaps, of_image[:, 5], -1))
+                predicted.append(int(of_image[best, 6]))
+                true.append(annotation["category_id"])
+    return np.array(predicted, int), np.array(true, int), order
+
+
+def _overlaps_by_half(rows, box: Sequence[float]):
+    """Return which detections (n) have an IoU of 0.5 or more with a box (x, y, width, height)."""
+    import numpy as np
+
+    x, y, width, height = box
+    shared_width = np.minimum(rows[:, 1] + rows[:, 3], x + width) - np.maximum(rows[:, 1], x)
+    shared_height = np.minimum(rows[:, 2] + rows[:, 4], y + height) - np.maximum(rows[:, 2], y)
+    intersection = np.maximum(shared_width, 0) * np.maximum(shared_height, 0)
+    return intersection >= 0.5 * (rows[:, 3] * rows[:, 4] + width * height - intersection)
 
 
 def class_names(data: Data) -> dict[int, str]:
+    """Return the name of each category."""
     return data.split_facts["categories"]
 
 
-BY_NAME, BY_INDEX = "name", "index"
-FACTORS = {  # what explain.py calls the choices
-    "labels": "label mapping",
-    "exif": "EXIF orientation",
-    "threshold": "score threshold",
-    "boxes": "box rounding",
-    "resize and crop": "image size",
-}
+def repairs(model_facts: dict) -> dict[str, list]:
+    """Return what to try, choice by choice, if the reference protocol does not meet the claim.
+
+    The mean and std of ImageNet and of Inception (0.5), and DETR's 800 x 1333 pixels.
+    """
+    return {
+        "labels": ["name", "index"],
+        "mean/std": images.USUAL_NORMALIZATION,
+        "resize and crop": [{"do_resize": True, "size": {"shortest_edge": 800, "longest_edge": 1333}}],
+    }
+
 
 TASK = Task(
-    name="object-detection",
-    dataset="coco",
+    name=COCO.task,
+    dataset=COCO.name,
     protocols=PROTOCOLS,
     forward_fields=("preprocessing",),
     batch_size={"cpu": 4, "cuda": 32},
@@ -322,8 +316,22 @@ TASK = Task(
     data_help=DATA_HELP,
     code_files=("harness/images.py", "harness/coco.py"),
     shard_size=500,
-    shard_order=by_shape,
-    format_text=text,
+    shard_order=order_by_shape,
+    format_text=format_text,
+    reference_scores=reference_scores,
+    architecture="ForObjectDetection",
+    choice_names={
+        "labels": "label mapping",
+        "exif": "EXIF orientation",
+        "threshold": "score threshold",
+        "boxes": "box rounding",
+        "resize and crop": "image size",
+    },
+    choice_values={"labels": ("name", "index"), "boxes": ("float", "int")},
+    predicted_and_true=predicted_and_true,
+    class_names=class_names,
+    repairs=repairs,
 )
+
 if __name__ == "__main__":
     main(TASK)

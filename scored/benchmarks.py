@@ -26,6 +26,8 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     configs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     study: str | None = None
+    script: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 def read_benchmarks(path: Path = TABLE) -> dict[str, Benchmark]:

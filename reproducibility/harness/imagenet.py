@@ -1,96 +1,285 @@
-"""Which of ImageNet-1k's classes does each output of a classifier stand for?
+"""ImageNet-1k: its 1,000 classes, the class of each output of a classifier, and the validation set's layouts.
 
-Reads assets/data/imagenet_synsets.json. Used by image_classification.py; has no command of its own.
+Reads assets/data/imagenet_synsets.json. Used by image_classification.py.
 """
 
+import csv
 import functools
 import json
 import re
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
-from harness.checkpoint import CannotMeasure
-from scored.files import ROOT
+import msgspec
+
+from harness.checkpoint import CannotMeasure, describe_error
+from scored.files import ROOT, UserError
 
 SYNSETS = ROOT / "assets" / "data" / "imagenet_synsets.json"
+CLASSES = 1000
+MAX_BY_POSITION = 100  # labels without a match that may be placed by the order of the others
 
 
 @functools.cache
 def synsets() -> dict[str, str]:
-    """WordNet id -> names ("tench, Tinca tinca") of the 1,000 classes, in the order of their indices."""
+    """Return WordNet id -> names ("tench, Tinca tinca") of the 1,000 classes, in order."""
     return dict(json.loads(SYNSETS.read_bytes())["synsets"])
 
 
-def _names(label: str) -> tuple[str, ...]:
-    return tuple(" ".join(part.replace("_", " ").split()).casefold() for part in label.split(","))
+# ── Labels ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def map_labels(labels: Sequence[str], how: str = "name") -> tuple[list[int], str]:
-    """The class (0-999) that each output of a head stands for, -1 for background; and how it was found.
+def map_labels(labels: Sequence[str], how: str | tuple = "name") -> tuple[list[int], str]:
+    """Map each output of a head to its class (0-999, -1 for background), and say how.
 
     A label may be a WordNet id, a synset's full list of names or some of them. Names that several synsets
-    have ("crane", "maillot", "cardigan") go to these synsets in the order of the outputs. Every class must be
-    met exactly once. Raises CannotMeasure if it cannot be.
+    have ("crane", "maillot", "cardigan") go to these synsets in the order of the outputs. Each class must be
+    met exactly once. `how` is "name", "index", or a given order. Raises CannotMeasure if it cannot be done.
     """
     if not isinstance(how, str):
         return list(how), "in a given order"
-    size, background = len(labels), len(labels) - 1000
+    background = len(labels) - CLASSES  # outputs before the first class
     if background not in (0, 1):
-        raise CannotMeasure(f"labels do not match: the head has {size} outputs, not 1000 or 1001")
-    numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
-    if how == "index" or numbered:
-        words = f"by index{', for the labels have no names' if numbered else ''}"
-        return [i - background for i in range(size)], words + (", 0 is background" if background else "")
-    ids = {wnid: i for i, wnid in enumerate(synsets())}
-    full = {_names(names): i for i, names in enumerate(synsets().values())}  # "crane" is in it once
-    named = defaultdict(set)
-    for i, names in enumerate(synsets().values()):
-        for name in _names(names):
-            named[name].add(i)
-    often = Counter(map(_names, labels))
-    candidates = []
-    for label in labels:
-        names, wnid = _names(label), re.match(r"n\d{8}\b", label)
-        if wnid:
-            candidates.append({ids[wnid[0]]} if wnid[0] in ids else set())
-        elif names in full and often[names] == 1:
-            candidates.append({full[names]})
-        else:
-            candidates.append(set.intersection(*(named.get(name, set()) for name in names)))
-    stated, found = candidates, [None] * size
-    while True:  # settle labels with one candidate left, then those that share as many as they are
-        groups = defaultdict(list)
-        for place, options in enumerate(candidates):
-            if found[place] is None and options:
-                groups[frozenset(options)].append(place)
-        whole = [(options, places) for options, places in groups.items() if len(options) == len(places)]
-        if not whole:
-            break
-        least = min(len(options) for options, _ in whole)
-        taken = set()
-        for options, places in whole:
-            if len(options) == least:
-                taken |= options
-                for place, index in zip(places, sorted(options), strict=True):
-                    found[place] = index
-        candidates = [options - taken for options in candidates]
-    lost = [place for place, index in enumerate(found) if index is None]
-    if background and (
-        nothing := [p for p in lost if labels[p].casefold().strip("_ ") in ("background", "dummy")]
-    ):
-        found[nothing[0]], lost = -1, [p for p in lost if p != nothing[0]]
-    by_place = all(index in (None, -1, p - background) for p, index in enumerate(found))
-    if by_place and len(lost) <= 100 and all(not stated[p] or p - background in stated[p] for p in lost):
-        for place in lost:  # the others are all in canonical order, so these are too
-            found[place] = place - background
-        words = f"by name{f', {len(lost)} of them by position among the others' if lost else ''}"
-    elif lost:
+        raise CannotMeasure(f"labels do not match: the head has {len(labels)} outputs, not 1000 or 1001")
+    is_numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
+    if how == "index" or is_numbered:
+        note = ", for the labels have no names" if is_numbered else ""
+        note += ", 0 is background" if background else ""
+        return [i - background for i in range(len(labels))], f"by index{note}"
+    stated = _candidates(labels)
+    classes = _settle(stated)
+    if background:
+        _mark_background(labels, classes)
+    note = _place_by_position(stated, classes, background)
+    lost = [output for output, index in enumerate(classes) if index is None]
+    if lost:
         raise CannotMeasure(
-            f"labels do not match: {len(lost)} of {size} name no synset of ImageNet-1k, or one that "
+            f"labels do not match: {len(lost)} of {len(labels)} name no synset of ImageNet-1k, or one that "
             f"another label names; the first is output {lost[0]}, {labels[lost[0]][:60]!r}"
         )
-    else:
-        words = "by name"
-    if sorted(found) != list(range(-background, 1000)):
+    if sorted(classes) != list(range(-background, CLASSES)):
         raise CannotMeasure("labels do not match: two outputs name the same synset of ImageNet-1k")
-    return found, words + (", with a background class" if background else "")
+    return classes, f"by name{note}" + (", with a background class" if background else "")
+
+
+def _split_names(label: str) -> tuple[str, ...]:
+    return tuple(" ".join(part.replace("_", " ").split()).casefold() for part in label.split(","))
+
+
+def _candidates(labels: Sequence[str]) -> list[set[int]]:
+    """Return the classes that each label may mean, by its words."""
+    index_of_wnid = {wnid: i for i, wnid in enumerate(synsets())}
+    index_of_list, indices_of_name = {}, defaultdict(set)
+    for i, text in enumerate(synsets().values()):
+        index_of_list[_split_names(text)] = i  # "crane" is a full list once
+        for name in _split_names(text):
+            indices_of_name[name].add(i)
+    occurrences = Counter(map(_split_names, labels))
+    candidates = []
+    for label in labels:
+        names, wnid = _split_names(label), re.match(r"n\d{8}\b", label)
+        if wnid:
+            candidates.append({index_of_wnid[wnid[0]]} if wnid[0] in index_of_wnid else set())
+        elif names in index_of_list and occurrences[names] == 1:
+            candidates.append({index_of_list[names]})
+        else:
+            candidates.append(set.intersection(*(indices_of_name.get(name, set()) for name in names)))
+    return candidates
+
+
+def _settle(candidates: list[set[int]]) -> list[int | None]:
+    """Assign classes: labels with one candidate left first, then those that share as many as they are."""
+    classes: list[int | None] = [None] * len(candidates)
+    while True:
+        groups = defaultdict(list)
+        for output, options in enumerate(candidates):
+            if classes[output] is None and options:
+                groups[frozenset(options)].append(output)
+        exact = {options: outputs for options, outputs in groups.items() if len(options) == len(outputs)}
+        if not exact:
+            return classes
+        fewest, taken = min(map(len, exact)), set()
+        for options, outputs in exact.items():
+            if len(options) == fewest:
+                taken |= options
+                for output, index in zip(outputs, sorted(options), strict=True):
+                    classes[output] = index
+        candidates = [options - taken for options in candidates]
+
+
+def _mark_background(labels: Sequence[str], classes: list[int | None]) -> None:
+    """Give class -1 to the first unmatched label that is called background."""
+    for output, index in enumerate(classes):
+        if index is None and labels[output].casefold().strip("_ ") in ("background", "dummy"):
+            classes[output] = -1
+            return
+
+
+def _place_by_position(stated: list[set[int]], classes: list[int | None], background: int) -> str:
+    """Fill in a few unmatched labels if all others are in canonical order; return a note on it."""
+    lost = [output for output, index in enumerate(classes) if index is None]
+    is_canonical = all(index in (None, -1, output - background) for output, index in enumerate(classes))
+    may_move = all(not stated[output] or output - background in stated[output] for output in lost)
+    if not lost or not is_canonical or not may_move or len(lost) > MAX_BY_POSITION:
+        return ""
+    for output in lost:
+        classes[output] = output - background
+    return f", {len(lost)} of them by position among the others"
+
+
+# ── Image files ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_images(folder: Path, needed: str) -> tuple[list[Path], list[int]]:
+    """List the images of the validation set and their classes: <wnid>/ folders, or a flat folder.
+
+    Raises UserError, with the layout that is `needed`, for a class or an answer that is missing.
+    """
+    index = {wnid: i for i, wnid in enumerate(synsets())}
+    folders = sorted(p for p in folder.iterdir() if re.fullmatch(r"n\d{8}", p.name) and p.is_dir())
+    for wnid_folder in folders:
+        if wnid_folder.name not in index:
+            raise UserError(f"{wnid_folder} is not one of the 1,000 synsets of ImageNet-1k. {needed}")
+    files = []
+    for wnid_folder in folders:
+        files += _image_files(wnid_folder)
+    if folders:
+        return files, [index[file.parent.name] for file in files]
+    answers, classes = _read_answers(folder, needed)
+    files = _image_files(folder)
+    without = [file.name for file in files if file.stem not in classes]
+    if without:
+        raise UserError(f"{answers} has no answer for {without[0]} ({len(without)} such). {needed}")
+    targets = [classes[file.stem] for file in files]
+    if not all(0 <= target < CLASSES for target in targets):
+        raise UserError(f"{answers} must number the classes 0 to 999. {needed}")
+    return files, targets
+
+
+def _image_files(folder: Path) -> list[Path]:
+    suffixes = (".jpeg", ".jpg", ".png")
+    return sorted(file for file in folder.iterdir() if file.suffix.casefold() in suffixes and file.is_file())
+
+
+def _read_answers(folder: Path, needed: str) -> tuple[Path, dict[str, int]]:
+    """Read the file with a flat folder's answers: file name without suffix -> class."""
+    readers = {
+        "LOC_val_solution.csv": _answers_of_kaggle,
+        "val.txt": _answers_by_index,
+        "ILSVRC2012_validation_ground_truth.txt": _answers_of_kit,
+    }
+    for place in (folder, folder.parent):
+        for name, read in readers.items():
+            file = place / name
+            if not file.is_file():
+                continue
+            try:
+                return file, read(file)
+            except (OSError, ValueError, KeyError, IndexError, AttributeError, csv.Error) as error:
+                raise UserError(f"cannot read the answers in {file}: {error!r}. {needed}") from error
+    raise UserError(f"{folder} has neither <wnid>/ folders nor a file with answers. {needed}")
+
+
+def _answers_of_kaggle(file: Path) -> dict[str, int]:
+    index, answers = {wnid: i for i, wnid in enumerate(synsets())}, {}
+    for row in csv.DictReader(file.read_text("utf-8").splitlines()):
+        answers[row["ImageId"]] = index[row["PredictionString"].split()[0]]
+    return answers
+
+
+def _answers_by_index(file: Path) -> dict[str, int]:
+    answers = {}
+    for line in file.read_text("utf-8").splitlines():
+        name, number = line.split()
+        answers[Path(name).stem] = int(number)
+    return answers
+
+
+def _answers_of_kit(file: Path) -> dict[str, int]:
+    """Read a development kit's answers, whose numbers follow only map_clsloc.txt."""
+    index, wnids = {wnid: i for i, wnid in enumerate(synsets())}, {}
+    for line in file.with_name("map_clsloc.txt").read_text("utf-8").splitlines():
+        wnid, number, *_ = line.split()
+        wnids[number] = wnid
+    lines = file.read_text("utf-8").splitlines()
+    return {f"ILSVRC2012_val_{n:08}": index[wnids[line]] for n, line in enumerate(lines, 1)}
+
+
+# ── Parquet files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Label(msgspec.Struct):
+    names: list[str] = []
+
+
+class _Features(msgspec.Struct):
+    label: _Label = msgspec.field(default_factory=_Label)
+
+
+class _Info(msgspec.Struct):
+    features: _Features = msgspec.field(default_factory=_Features)
+
+
+class _ParquetMetadata(msgspec.Struct):
+    """The Hub's metadata of a Parquet file, as far as it is read."""
+
+    info: _Info = msgspec.field(default_factory=_Info)
+
+
+def read_parquet_labels(files: list[Path], needed: str) -> tuple[list[tuple[str, int]], list[int]]:
+    """List the examples (file, row) of Parquet files as the Hub has them, and their classes.
+
+    Raises UserError, with the layout that is `needed`, for an unreadable file or labels beyond 0-999.
+    """
+    import pyarrow
+
+    examples, targets = [], []
+    bad_file = (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException, CannotMeasure)
+    for file in files:
+        try:
+            classes = _parquet_classes(file)
+        except bad_file as error:
+            raise UserError(f"{file} cannot be read: {describe_error(error)}. {needed}") from error
+        targets += classes
+        examples += [(str(file), row) for row in range(len(classes))]
+    if not targets or min(targets) < 0:
+        raise UserError(f"the Parquet files hold no labels 0-999 (the test split?). {needed}")
+    return examples, targets
+
+
+def _parquet_classes(file: Path) -> list[int]:
+    """Read the column `label`: a class per row, -1 for a label beyond 0-999."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        labels = opened.read(["label"])["label"].cast("int64").to_pylist()
+        metadata = (opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    names = msgspec.json.decode(metadata, type=_ParquetMetadata).info.features.label.names
+    order = map_labels(names)[0] if names else range(CLASSES)
+    return [order[label] if 0 <= label < CLASSES else -1 for label in labels]
+
+
+_lock = threading.Lock()
+
+
+@functools.lru_cache(maxsize=2)
+def _read_group(file: str, group: int):
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(file).read_row_group(group, ["image"])["image"]
+
+
+def read_parquet_image(file: str, row: int) -> bytes:
+    """Read the bytes of one image in a Parquet file with the Hub's column `image`."""
+    import pyarrow.parquet
+
+    with _lock:
+        metadata = pyarrow.parquet.read_metadata(file)
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            if row < rows:
+                return _read_group(file, group)[row].as_py()["bytes"]
+            row -= rows
+    raise IndexError(row)

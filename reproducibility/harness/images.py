@@ -1,6 +1,6 @@
-"""How do images reach a model? What image_classification.py and detection.py share: reading, EXIF, batches.
+"""Images: reading, EXIF rotation, preprocessing and batches, for classification and detection.
 
-Reads image files; writes nothing. Used by the two scripts; has no command of its own.
+Used by image_classification.py and detection.py.
 """
 
 import contextlib
@@ -19,6 +19,10 @@ from harness.process import map_in_threads
 from harness.task import Batch
 
 ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held; 1 is upright
+USUAL_NORMALIZATION = [  # of ImageNet and of Inception
+    {"do_normalize": True, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
+    {"do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
+]
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,33 @@ class Model:
     processor: object
 
 
+@dataclass(frozen=True)
+class View:
+    """One image as a network sees it: as stored (number 0), or turned by its EXIF tag (number 1)."""
+
+    index: int  # of the image in the data
+    number: int
+    tensors: dict  # a batch of one
+    size: tuple[int, int]  # height and width of the image, in pixels
+
+
+@dataclass
+class ImageOutputs:
+    """The raw outputs of one image's views, filled in as they are computed."""
+
+    digest: str  # SHA-256 of the file
+    size: tuple[int, int]  # height and width as stored, in pixels
+    views: list[dict | None]  # arrays by column; None until computed
+
+
+# ── Model ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def load(kind: type, folder: Path, device, dtype) -> Model:
-    """The network of class `kind` and its own preprocessing, by Pillow: torchvision resizes otherwise."""
+    """Load a network of class `kind` and its own preprocessing by Pillow, as torchvision resizes otherwise.
+
+    Raises CannotMeasure for a processor that Pillow cannot run.
+    """
     import torch
     from transformers import AutoImageProcessor
 
@@ -38,13 +67,14 @@ def load(kind: type, folder: Path, device, dtype) -> Model:
     processor = AutoImageProcessor.from_pretrained(
         folder, backend="pil", local_files_only=True, trust_remote_code=False
     )
-    if (backend := getattr(processor, "backend", None)) != "pil":
+    backend = getattr(processor, "backend", None)
+    if backend != "pil":
         raise CannotMeasure(f"its {type(processor).__name__} preprocesses with {backend}, not with Pillow")
     return Model(net.to(memory_format=torch.channels_last), processor)  # the faster layout for convolutions
 
 
 def describe(model: Model) -> dict:
-    """The label names in index order and the published preprocessing."""
+    """Return the label names in index order, the published preprocessing and the size of the input."""
     names = model.net.config.id2label
     return {
         "labels": [str(names.get(i, f"LABEL_{i}")) for i in range(len(names))],
@@ -53,38 +83,60 @@ def describe(model: Model) -> dict:
     }
 
 
-def check_labels(mapped: Callable[[str], object]) -> None:
-    """Raises CannotMeasure, before any image is read, where neither names nor indices can be mapped."""
+def check_labels(map_labels: Callable[[str], object]) -> None:
+    """Raise CannotMeasure, before any image is read, if labels map neither by name nor by index."""
     try:
-        mapped("name")
-    except CannotMeasure as why:
+        map_labels("name")
+    except CannotMeasure as error:
         try:
-            mapped("index")
+            map_labels("index")
         except CannotMeasure:
-            raise why from None
+            raise error from None
+
+
+def run(net, batch: Sequence[tuple]):
+    """Compute a network's outputs for [(tensors, size), …] of equal shape. Raises CannotMeasure for NaN."""
+    import torch
+
+    joined = {}
+    for name in batch[0][0]:
+        value = torch.cat([tensors[name] for tensors, _ in batch])
+        joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
+    with torch.inference_mode():
+        outputs = net(**joined)
+    for name in ("logits", "pred_boxes"):
+        if name in outputs and not outputs[name].isfinite().all():
+            raise CannotMeasure("its outputs are not finite: NaN or infinity, as from broken weights")
+    return outputs
+
+
+# ── Files ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def content_revision(files: Sequence[Path], *further: object) -> tuple[str, list[str]]:
-    """A hash of files (names and bytes) and of what else defines the data (labels); and each one's."""
+    """Hash files (names and bytes) and what else defines the data (labels): the revision, a hash per file.
 
-    def one(file: Path) -> str:
-        with contextlib.suppress(OSError), open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-        return ""  # such a file is reported by the pass that needs it
-
+    The hash of a file that cannot be read is "": the forward pass that needs it reports it.
+    """
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(one, files))
+        hashes = list(pool.map(_file_hash, files))
     total = hashlib.sha256(json.dumps(further, sort_keys=True).encode())
-    for file, found in zip(files, hashes, strict=True):
-        total.update(os.fsencode(f"{file.name}\0{found}"))
+    for file, file_hash in zip(files, hashes, strict=True):
+        total.update(os.fsencode(f"{file.name}\0{file_hash}"))
     return f"sha256:{total.hexdigest()}", hashes
 
 
-def views(raw: bytes) -> list:
-    """An image in RGB as it is stored and, if its EXIF tag says that it lies on its side, turned upright.
+def _file_hash(file: Path) -> str:
+    with contextlib.suppress(OSError), open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return ""
+
+
+def decode_views(raw: bytes) -> list:
+    """Decode a file to RGB as stored and, if its EXIF tag turns it, also turned upright.
 
     Reference loaders (torchvision, DETR's) take the first, the pipelines of transformers the second.
-    ValueError for more than 8 bits a channel, which Pillow would cut off at white.
+    Raises ValueError for more than 8 bits per channel, which Pillow would clip at white.
     """
     from PIL import Image, ImageOps
 
@@ -98,33 +150,21 @@ def views(raw: bytes) -> list:
         plain = image.convert("RGB")
     if turn not in range(2, 9):
         return [plain]
-    plain.info = {}  # other tags are no concern of ours, and Pillow fails to write odd ones back
+    plain.info = {}  # other tags do not matter, and Pillow fails to write odd ones back
     plain.getexif()[ORIENTATION] = turn
     return [plain, ImageOps.exif_transpose(plain)]
 
 
 def tensors(image, model: Model, changes: dict) -> dict:
-    """One RGB image as a batch of one; `changes` replace settings of the published preprocessing."""
+    """Preprocess one RGB image into a batch of one; `changes` replace published settings."""
     return dict(model.processor(images=image, return_tensors="pt", **changes))
 
 
-def run(net, batch: Sequence[tuple]):
-    """The network's outputs for tensors of equal size, computed together. Raises CannotMeasure for NaN."""
-    import torch
-
-    joined = {name: torch.cat([item[name] for item, _ in batch]) for name in batch[0][0]}
-    for name, value in joined.items():
-        joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
-    with torch.inference_mode():
-        outputs = net(**joined)
-    read = [outputs[name] for name in ("logits", "pred_boxes") if name in outputs]
-    if not all(value.isfinite().all() for value in read):
-        raise CannotMeasure("its outputs are not finite: NaN or infinity, as from broken weights")
-    return outputs
+# ── Batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ahead(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:
-    """(item, result) in order, computed by threads at most `window` items ahead of the reader."""
+def prefetch(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:
+    """Yield (item, function(item)) in order; threads compute at most `window` items ahead of the reader."""
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         waiting = deque()
         try:
@@ -141,81 +181,104 @@ def ahead(function: Callable, items: Iterable, window: int) -> Iterator[tuple]:
 
 def batches(
     read: Callable[[int], bytes],
-    order: Iterable[int],
+    indices: Iterable[int],
     prepare: Callable,
     forward: Callable,
     device,
     batch_size: int,
     columns: dict[str, str],
 ) -> Iterator[Batch]:
-    """Runs every image, and its turned view where there is one, in batches of images of equal size.
+    """Run each image, and its turned view if there is one, in batches of images of equal size.
 
-    No image is padded to fit its neighbours, so no result depends on them: YOLOS has no pixel mask, and
-    behind DETR's a convolution still sees the padding. `read(place)` gives a file's bytes, `prepare(image)`
-    tensors of a batch of one, `forward([(tensors, (height, width)), …])` a dict of flat arrays for each, one
-    per name in `columns` (name -> Arrow type of its values). Threads read and prepare while the network
-    computes; on a CPU each core takes its share of the `batch_size` images that are computed at once. A
-    turned view's outputs are in columns `turned_<name>`, null for an image stored upright.
+    No image is padded to fit its neighbors, so no result depends on them: YOLOS has no pixel mask, and
+    behind DETR's a convolution still sees the padding. Threads read and prepare while the network computes;
+    on a CPU each core takes its share of `batch_size`.
+
+    `read(index)` returns a file's bytes, `prepare(image)` tensors of a batch of one, and
+    `forward([(tensors, (height, width)), …])` a dict of flat arrays per image, with one array per name in
+    `columns` (name -> Arrow type). A turned view's outputs are in `turned_<name>`: null if stored upright.
     """
     import torch
 
     workers = min(torch.get_num_threads(), batch_size, 8) if device.type == "cpu" else 1
-    size, waiting, found, unread = batch_size // workers, {}, {}, {}
+    outputs: dict[int, ImageOutputs] = {}  # of images with a view that is still to be computed
+    unreadable: dict[int, str] = {}
 
-    def work(place: int) -> tuple:
-        try:
-            raw = read(place)
-            seen = views(raw)
-        except Exception as why:  # Pillow raises a dozen kinds for a broken file; its words are kept
-            return None, f"{type(why).__name__}: {why}"
-        return hashlib.sha256(raw).hexdigest(), [(prepare(i), (i.height, i.width)) for i in seen]
-
-    def filled() -> Iterator[list]:
-        for place, (digest, made) in ahead(work, order, 2 * batch_size):
-            if digest is None:
-                unread[place] = made
+    def load_views() -> Iterator[list[View]]:
+        decoded = prefetch(lambda index: _decode(read, prepare, index), indices, 2 * batch_size)
+        for index, (digest, views, error) in decoded:
+            if error:
+                unreadable[index] = error
                 continue
-            found[place] = (digest, made[0][1], [None] * len(made))
-            for view, item in enumerate(made):
-                shape = tuple((name, tuple(value.shape)) for name, value in item[0].items())
-                waiting.setdefault(shape, []).append((place, view, item))
-                if len(waiting[shape]) >= size:
-                    yield waiting.pop(shape)
-            if sum(map(len, waiting.values())) > 4 * batch_size:  # many sizes: that which waits longest goes
-                yield waiting.pop(next(iter(waiting)))
-        yield from waiting.values()
+            outputs[index] = ImageOutputs(digest, views[0].size, [None] * len(views))
+            yield views
 
-    def answer(batch: list) -> tuple:
-        return batch, forward([item for *_, item in batch])
+    def compute(batch: list[View]) -> tuple[list[View], list[dict]]:
+        return batch, forward([(view.tensors, view.size) for view in batch])
 
-    for batch, results in map_in_threads(answer, filled(), device, workers):
-        for (place, view, _), result in zip(batch, results, strict=True):
-            found[place][2][view] = result
-        whole = [p for p in {place: None for place, *_ in batch} if all(o is not None for o in found[p][2])]
-        rows, missed = [found.pop(place) for place in whole], dict(unread)
-        unread.clear()
-        yield _batch(whole, rows, missed, columns)
-    if unread:
-        yield _batch([], [], unread, columns)
+    grouped = _group_by_shape(load_views(), batch_size // workers, 4 * batch_size)
+    for batch, results in map_in_threads(compute, grouped, device, workers):
+        for view, result in zip(batch, results, strict=True):
+            outputs[view.index].views[view.number] = result
+        complete = {}
+        for index in dict.fromkeys(view.index for view in batch):
+            if all(result is not None for result in outputs[index].views):
+                complete[index] = outputs.pop(index)
+        yield _make_batch(complete, dict(unreadable), columns)
+        unreadable.clear()
+    if unreadable:
+        yield _make_batch({}, unreadable, columns)
 
 
-def _batch(places: list[int], rows: list[tuple], unread: dict, columns: dict[str, str]) -> Batch:
+def _decode(read: Callable, prepare: Callable, index: int) -> tuple[str, list[View], str]:
+    """Return an image's hash, its views and why it cannot be read ("" if it can)."""
+    try:
+        raw = read(index)
+        decoded = decode_views(raw)
+    except Exception as error:  # Pillow raises many kinds for a broken file
+        return "", [], f"{type(error).__name__}: {error}"
+    views = []
+    for number, image in enumerate(decoded):
+        views.append(View(index, number, prepare(image), (image.height, image.width)))
+    return hashlib.sha256(raw).hexdigest(), views, ""
+
+
+def _group_by_shape(images: Iterable[list[View]], size: int, most: int) -> Iterator[list[View]]:
+    """Yield `size` views of one tensor shape at a time; fewer at the end, or if more than `most` wait."""
+    waiting: dict[tuple, list[View]] = {}
+    for views in images:
+        for view in views:
+            shape = tuple((name, tuple(value.shape)) for name, value in view.tensors.items())
+            waiting.setdefault(shape, []).append(view)
+            if len(waiting[shape]) >= size:
+                yield waiting.pop(shape)
+        if sum(map(len, waiting.values())) > most:  # many shapes: the one that has waited longest goes
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
+
+
+def _make_batch(complete: dict[int, ImageOutputs], unreadable: dict, columns: dict[str, str]) -> Batch:
     import pyarrow as pa
 
-    made = {
-        "hash": pa.array([digest for digest, *_ in rows], pa.string()),
-        "height": pa.array([height for _, (height, _), _ in rows], pa.int32()),
-        "width": pa.array([width for _, (_, width), _ in rows], pa.int32()),
+    rows = list(complete.values())
+    arrays = {
+        "hash": pa.array([row.digest for row in rows], pa.string()),
+        "height": pa.array([row.size[0] for row in rows], pa.int32()),
+        "width": pa.array([row.size[1] for row in rows], pa.int32()),
     }
-    for name, kind in columns.items():
-        for prefix, view in (("", 0), ("turned_", 1)):
-            values = [outputs[view][name] if view < len(outputs) else None for *_, outputs in rows]
-            made[prefix + name] = pa.array(values, pa.list_(pa.type_for_alias(kind)))
-    return Batch(places, made, unread)
+    for name, value_type in columns.items():
+        kind = pa.list_(pa.type_for_alias(value_type))
+        arrays[name] = pa.array([row.views[0][name] for row in rows], kind)
+        turned = [row.views[1][name] if len(row.views) > 1 else None for row in rows]
+        arrays[f"turned_{name}"] = pa.array(turned, kind)
+    return Batch(list(complete), arrays, unreadable)
 
 
-def chosen(table, column: str, turned: bool) -> tuple:
-    """A list column's values in the view that a protocol wants: (flat NumPy array, values per image)."""
+# ── Saved predictions ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def column_for_view(table, column: str, turned: bool) -> tuple:
+    """Return a list column in the view that a protocol wants: (flat NumPy array, values per image)."""
     import numpy as np
     import pyarrow as pa
 
@@ -224,11 +287,10 @@ def chosen(table, column: str, turned: bool) -> tuple:
         other = table[f"turned_{column}"].combine_chunks()
         rows = np.arange(len(values)) + len(values) * other.is_valid().to_numpy(zero_copy_only=False)
         values = pa.concat_arrays([values, other]).take(pa.array(rows))
-    return values.flatten().to_numpy(zero_copy_only=False), values.value_lengths().to_numpy(
-        zero_copy_only=False
-    )
+    lengths = values.value_lengths().to_numpy(zero_copy_only=False)
+    return values.flatten().to_numpy(zero_copy_only=False), lengths
 
 
-def turned(table, column: str) -> int:
-    """How many images the EXIF tag turns."""
+def count_rotated(table, column: str) -> int:
+    """Count the images that the EXIF tag turns."""
     return len(table) - table[f"turned_{column}"].null_count

@@ -5,13 +5,15 @@ A task script builds a `Task` and passes it to `harness.runner.main`.
 
 import argparse
 import contextlib
+import importlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scored.benchmarks import Benchmark, benchmark_named
+from scored.benchmarks import Benchmark, all_benchmarks, benchmark_named
+from scored.files import UserError
 
 LIBRARIES = "torch transformers tokenizers safetensors huggingface_hub datasets numpy pillow pyarrow hotcoco"
 CLAIM = "claim"  # a protocol's split: the one that the model's claim names
@@ -116,11 +118,24 @@ class Task:
     shard_size: int = 1000  # examples computed by one request; finished shards survive a kill
     shard_order: Callable | None = None  # data -> positions in the order in which they are sharded
     format_text: Callable | None = None  # row -> text for a file beside the rows
+    # Below: for results.py --check and explain.py; the first three take the arguments of `score`.
+    reference_scores: Callable | None = None  # -> metrics by the field's reference implementations
+    predicted_and_true: Callable | None = None  # -> (output that won, right class, class of each output)
+    class_names: Callable | None = None  # data -> {class: name}
+    repairs: Callable | None = None  # model_facts -> {choice: values to try}
+    architecture: str = ""  # end of the architectures' names in config.json: "ForObjectDetection"
+    choice_names: dict[str, str] = field(default_factory=dict)  # choice -> name of the factor
+    choice_values: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the values of a choice
 
     @property
     def benchmark(self) -> Benchmark:
         """The data set's entry in scored/benchmarks.toml. Raises UserError for an unknown one."""
         return benchmark_named(self.dataset)
+
+    @property
+    def protocol_type(self) -> type:
+        """The dataclass of the protocols."""
+        return type(next(iter(self.protocols.values())))
 
     @property
     def folder(self) -> str:
@@ -146,6 +161,19 @@ class Run:
     args: argparse.Namespace
     code: dict  # see rows.code_state
     load: Callable[[str], Data]  # split -> Data; each split is read once
+
+
+def task_for(dataset: str) -> Task:
+    """Return the task of the script that measures a data set. Raises UserError if there is none."""
+    script = benchmark_named(dataset).script
+    if script is None:
+        raise UserError(f"no script measures {dataset}; its entry in scored/benchmarks.toml can name one")
+    return importlib.import_module(script).TASK
+
+
+def all_tasks() -> list[Task]:
+    """Return the task of each data set that a script measures."""
+    return [task_for(name) for name, benchmark in all_benchmarks().items() if benchmark.script]
 
 
 def versions() -> dict[str, str]:

@@ -30,7 +30,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
     task, protocol, device = script.TASK.name, script.PROTOCOLS["scored-2022"], model.net.device
     pipe = pipeline(task, model=model.net, image_processor=model.processor, device=device)
     files = [path_of(example) for example in data.examples]
-    seen = [images.views(Path(file).read_bytes())[0] for file in files]
+    seen = [images.decode_views(Path(file).read_bytes())[0] for file in files]
     detects = (
         task == "object-detection"
     )  # its pipeline batches only images of one size: those are put together
@@ -55,7 +55,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     parts, n = {}, len(files)
-    parts["decode"], seen = clock(lambda: [images.views(Path(file).read_bytes())[0] for file in files])
+    parts["decode"], seen = clock(lambda: [images.decode_views(Path(file).read_bytes())[0] for file in files])
     parts["resize and normalise"], made = clock(
         lambda: [(images.tensors(image, model, {}), (image.height, image.width)) for image in seen]
     )

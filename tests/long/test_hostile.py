@@ -32,12 +32,12 @@ import ptm
 import results
 import sentiment_analysis
 import toy
-from harness import checkpoint, images, runner
+from harness import checkpoint, images, reference, runner
 from harness.checkpoint import CannotMeasure, Model, describe_error, read_card
+from harness.coco import annotation_columns
 from harness.imagenet import synsets
 from harness.runner import run_task
 from harness.task import Data
-from reference import reference
 from scored.claims import read_value
 from scored.cli import run
 from scored.files import UserError, atomic_write, read_json, write_json
@@ -469,7 +469,7 @@ UNREAD = {
 @pytest.mark.filterwarnings("ignore:Palette images")
 def test_unusual_image_format_is_read(name):
     raw, off = SAME[name]
-    (view,) = images.views(raw)
+    (view,) = images.decode_views(raw)
     assert view.mode == "RGB" and view.size in ((30, 20), (300, 200))
     result = np.asarray(view.resize((30, 20), Image.Resampling.NEAREST), int)
     assert np.abs(result - np.asarray(photo(), int)).mean() <= off
@@ -502,7 +502,7 @@ def test_unreadable_image_is_reported(name):
 @pytest.mark.tried("each of the eight EXIF orientations, and two that are none", 10, "turned as the tag says")
 @pytest.mark.parametrize("turn", range(10))
 def test_exif_orientation_is_applied(turn):
-    views = images.views(turned(turn))
+    views = images.decode_views(turned(turn))
     how = TURNS[turn - 1] if 2 <= turn <= 8 else ""
     wanted = [photo(), *([photo().transpose(Image.Transpose[how])] if how else [])]
     assert list(map(pixels, views)) == list(map(pixels, wanted))
@@ -518,7 +518,7 @@ def test_broken_exif_block_is_ignored(data):
     block = bytearray(exif.tobytes())
     for _ in range(data.draw(st.integers(1, 5))):
         block[data.draw(st.integers(6, len(block) - 1))] = data.draw(st.integers(0, 255))
-    views = images.views(encoded(photo(), "PNG", exif=bytes(block)))
+    views = images.decode_views(encoded(photo(), "PNG", exif=bytes(block)))
     assert pixels(views[0]) == pixels(photo()) and len(views) <= 2
 
 
@@ -531,7 +531,7 @@ def test_damaged_image_is_read_or_reported(kind, data):
     for _ in range(data.draw(st.integers(1, 8))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
-        views = images.views(bytes(raw))
+        views = images.decode_views(bytes(raw))
     except Exception as why:
         assert describe_error(why)
     else:
@@ -579,9 +579,7 @@ WRONG = [  # where -> what no annotation file holds there
     "an annotation file with a wrong value", len(WRONG), "the file is named, exit code 2; no number"
 )
 def test_invalid_annotation_is_rejected(tmp_path):
-    assert (
-        detection.load_data(coco_folder(tmp_path, json.dumps(COCO)), "validation").expected == detection.SIZE
-    )
+    assert detection.load_data(coco_folder(tmp_path, json.dumps(COCO)), "validation").expected == 5000
     for path, value in WRONG:
         coco = json.loads(json.dumps(COCO))
         node = coco
@@ -642,7 +640,8 @@ def test_any_annotations_are_rejected_or_scored_as_by_pycocotools(tmp_path, monk
     order, _ = detection.map_labels(about["labels"], read.split_facts["categories"])
     rows = detection.detections(found_by(read), read, detection.PROTOCOLS["standard"], order)
     ids = [image for image, *_ in read.examples]
-    wanted = reference(ids, read.split_facts["categories"], detection.columns(read), rows)
+    truth = annotation_columns(ids, read.targets)
+    wanted = reference.coco_stats(ids, read.split_facts["categories"], truth, rows)
     assert list(scores["metrics"].values()) == [value for value in wanted if value >= 0]
 
 

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pytest
 
 import detection
-from harness import coco, images
+from harness import coco, images, reference
 from harness.checkpoint import CannotMeasure
 from harness.coco import STATS
 from harness.task import Data
-from reference import reference
 from scored.files import UserError
 
 NAMES = {1: "person", 2: "bicycle", 3: "airplane", 5: "tv", 7: "sofa bed"}
@@ -49,23 +48,28 @@ def generated(n_images=60, seed=0) -> tuple[dict, np.ndarray]:
 def test_generated_sets_score_as_pycocotools_to_the_last_bit(seed):
     made, rows = generated(seed=seed)
     ours = coco.coco_stats(made["ids"], NAMES, made["truth"], rows)
-    assert ours.tolist() == reference(made["ids"], NAMES, made["truth"], rows).tolist()
+    assert ours.tolist() == reference.coco_stats(made["ids"], NAMES, made["truth"], rows).tolist()
     assert 0.1 < ours[0] < 0.9
 
 
 @pytest.mark.shared
 def test_golden_set_scores_as_pycocotools_and_prints_as_it(shared):
     golden = shared / "coco" / "golden"
-    coco, found = (json.loads((golden / f"{n}.json").read_text()) for n in ("annotations", "detections"))
+    content, found = (json.loads((golden / f"{n}.json").read_text()) for n in ("annotations", "detections"))
     fields = ("image_id", "category_id", "bbox", "area", "iscrowd")
-    truth = {name: np.array([a[name] for a in coco["annotations"]]) for name in fields}
+    truth = {name: np.array([a[name] for a in content["annotations"]]) for name in fields}
     rows = np.array([[d["image_id"], *d["bbox"], d["score"], d["category_id"]] for d in found])
-    given = ([i["id"] for i in coco["images"]], {c["id"]: c["name"] for c in coco["categories"]}, truth, rows)
+    given = (
+        [i["id"] for i in content["images"]],
+        {c["id"]: c["name"] for c in content["categories"]},
+        truth,
+        rows,
+    )
     stats = dict(zip(STATS, coco.coco_stats(*given).tolist(), strict=True))
     assert stats == json.loads((golden / "expected.json").read_text())["stats"]
     printed = io.StringIO()
-    reference(*given, printed)
-    assert coco.twelve_lines(stats) == printed.getvalue().lstrip("\0")
+    reference.coco_stats(*given, printed)
+    assert coco.twelve_lines(stats) == printed.getvalue()
 
 
 def test_a_number_that_no_object_defines_is_left_out_and_printed_as_minus_one():
@@ -99,7 +103,7 @@ def test_a_resample_is_a_data_set_in_which_images_drawn_twice_stand_twice():
             part[:, 0] = new
             found.append(part)
         again = {name: np.array(values) for name, values in copies.items()}
-        wanted = reference(range(1, len(ids) + 1), NAMES, again, np.concatenate(found))
+        wanted = reference.coco_stats(range(1, len(ids) + 1), NAMES, again, np.concatenate(found))
         assert got.tolist() == wanted.tolist()
     assert (coco.resampled(ids, NAMES, truth, rows, 3, seed=7) == stats).all()
     assert (coco.resampled(ids, NAMES, truth, rows, 3, seed=8) != stats).any()
@@ -277,7 +281,12 @@ def test_yolos_as_transformers_one_at_a_time(shared, one_thread):
     values = {}
     for words, protocol in detection.PROTOCOLS.items():
         rows = detection.detections(table, data, protocol, category)
-        wanted = reference([i for i, *_ in data.examples], name, detection.columns(data), rows)
+        wanted = reference.coco_stats(
+            [i for i, *_ in data.examples],
+            name,
+            coco.annotation_columns([i for i, *_ in data.examples], data.targets),
+            rows,
+        )
         values[words] = detection.score(table, data, protocol, about)
         assert list(values[words]["metrics"].values()) == wanted.tolist()
         assert all(

@@ -11,22 +11,24 @@ import numpy
 import pytest
 
 import explain
+from harness import attribution, choices
 from project import ROOT
+from scored.files import UserError
 
 
 def test_shapley_of_a_game_worked_by_hand():
     """Glove game: one left glove (a), two right (b, c); a pair is worth 1. Known: 2/3, 1/6, 1/6."""
     worth = lambda some: float("a" in some and len(some) > 1)  # noqa: E731
-    assert explain.shapley(worth, "abc") == pytest.approx({"a": 2 / 3, "b": 1 / 6, "c": 1 / 6})
+    assert attribution.shapley(worth, "abc") == pytest.approx({"a": 2 / 3, "b": 1 / 6, "c": 1 / 6})
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 5])
 def test_points_add_up_and_an_idle_factor_gets_none(k):
     noise = random.Random(0)
     names = [f"f{i}" for i in range(k)]
-    table = {some: noise.random() for some in explain.subsets(names)}
+    table = {some: noise.random() for some in attribution.subsets(names)}
     worth = lambda some: table[frozenset(some) - {"idle"}]  # noqa: E731
-    points = explain.shapley(worth, [*names, "idle"])
+    points = attribution.shapley(worth, [*names, "idle"])
     assert fsum(points.values()) == pytest.approx(table[frozenset(names)] - table[frozenset()], abs=1e-12)
     assert points["idle"] == pytest.approx(0, abs=1e-12)
 
@@ -37,11 +39,14 @@ def test_a_permutation_is_found_and_chance_is_not():
     right = numpy.where(rng.random(2000) < 0.9, true, rng.integers(0, 6, 2000))
     permutation = [2, 0, 1, 3, 5, 4]
     said = numpy.argsort(permutation)[right]  # head i answers for class permutation[i]
-    found, gain = explain.best_order(said, true, list(range(6)))
+    found, gain = attribution.best_label_order(said, true, list(range(6)))
     assert (found, gain > 50) == (permutation, True)
-    assert explain.best_order(right, true, list(range(6))) == (list(range(6)), 0.0)
+    assert attribution.best_label_order(right, true, list(range(6))) == (list(range(6)), 0.0)
     few = rng.integers(0, 500, 400)  # a random model on fewer examples than classes: nothing is gained
-    assert explain.best_order(rng.integers(0, 500, 400), few, list(range(500)))[1] < explain.PERMUTED
+    assert (
+        attribution.best_label_order(rng.integers(0, 500, 400), few, list(range(500)))[1]
+        < explain.MIN_PERMUTATION_GAIN
+    )
 
 
 # ── Injected faults ───────────────────────────────────────────────────────────────────────────────────────
@@ -134,7 +139,7 @@ def test_emotion_tiny_is_off_by_its_split_alone(shared, tmp_path):
     [
         ([permute(0, 1, 3)], ["label order"]),
         ([short], ["truncation"]),
-        ([noise(1.0)], [explain.OWN]),
+        ([noise(1.0)], [explain.UNEXPLAINED]),
         ([permute(0, 1, 3), short], ["label order", "truncation"]),
     ],
     ids=["labels", "truncation", "weights", "labels and truncation"],
@@ -194,7 +199,7 @@ shifted = permute(*range(1, 1001))
         ([rescaled], {"mean/std"}),
         ([uncropped], {"resize and crop"}),
         ([shifted], {"label mapping"}),
-        ([noise(0.3)], {explain.OWN}),
+        ([noise(0.3)], {explain.UNEXPLAINED}),
         ([rescaled, shifted], {"mean/std", "label mapping"}),
     ],
     ids=["mean and std", "crop", "labels", "weights", "mean and labels"],
@@ -216,7 +221,7 @@ def test_the_fault_injected_into_an_image_classifier_is_named(shared, tmp_path, 
         ([], "standard,boxes=int", {"box rounding"}),
         ([], "standard,threshold=0.5,boxes=int", {"score threshold", "box rounding"}),
         ([permute(1, 2, 3, 44, 62, 17)], "standard", {"label mapping"}),
-        ([noise(0.5)], "standard", {explain.OWN}),
+        ([noise(0.5)], "standard", {explain.UNEXPLAINED}),
     ],
     ids=["threshold", "rounding", "threshold and rounding", "labels", "weights"],
 )
@@ -291,16 +296,16 @@ def test_a_failed_or_limited_explanation_does_not_take_a_whole_ones_place():
     ordered = [{}, {"error": "x"}, part, whole]
     places = [0, 0, 1, 2]
     for old, i in zip(ordered, places, strict=True):
-        assert [explain.better(old, new) for new in ordered] == [i > j for j in places]
+        assert [explain.is_fuller(old, new) for new in ordered] == [i > j for j in places]
 
 
 @pytest.mark.parametrize("value", ["False", "no", "0", "null"])
 def test_a_switch_is_true_or_false(value):
     import detection
 
-    with pytest.raises(explain.UserError, match=r"no exif .*; there are true and false"):
-        explain.choices_of(f"scored-2022,exif={value}", detection, "float32", "validation")
-    chosen = explain.choices_of("scored-2022,exif=false", detection, "float32", "validation")
+    with pytest.raises(UserError, match=r"exif must be true or false, not "):
+        choices.parse_choices(f"scored-2022,exif={value}", detection.TASK, "float32", "validation")
+    chosen = choices.parse_choices("scored-2022,exif=false", detection.TASK, "float32", "validation")
     assert chosen["exif"] is False
 
 
@@ -309,6 +314,8 @@ def test_a_word_that_is_no_choice_is_not_taken_for_another(words):
     import sentiment_analysis
 
     name = words.partition("=")[0]
-    with pytest.raises(explain.UserError, match=f"no {name} .*; there are "):
-        explain.choices_of(f"standard,{words}", sentiment_analysis, "float32", "test")
-    assert explain.choices_of("standard,labels=by index", sentiment_analysis, "float32", "test")["labels"]
+    with pytest.raises(UserError, match=f"{name} must be one of: .*; not "):
+        choices.parse_choices(f"standard,{words}", sentiment_analysis.TASK, "float32", "test")
+    assert choices.parse_choices("standard,labels=by index", sentiment_analysis.TASK, "float32", "test")[
+        "labels"
+    ]

@@ -23,6 +23,7 @@ from harness.task import Data
 from project import ROOT
 from scored.files import UserError
 
+HUB = ic.IMAGENET.hub_id
 NAMES = list(synsets().values())
 FIRST = [names.split(", ")[0] for names in NAMES]
 
@@ -149,12 +150,15 @@ def test_the_validation_split_from_a_hub_and_only_that(tmp_path):
             done = subprocess.run(
                 [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
             )
-            done.asked, done.sha = hub.requests, hub.sha("datasets", ic.HUB) if "datasets" in repos else None
+            done.asked, done.sha = (
+                hub.requests,
+                hub.sha("datasets", HUB) if "datasets" in repos else None,
+            )
             return done
 
-    done = load(gated={ic.HUB})
-    assert f"Problem: cannot fetch {ic.HUB} from the Hub" in done.stderr.splitlines()[-1]
-    done = load(datasets={ic.HUB: tmp_path / "repo"})
+    done = load(gated={HUB})
+    assert f"UserError: cannot download {HUB} from the Hub" in done.stderr.splitlines()[-1]
+    done = load(datasets={HUB: tmp_path / "repo"})
     assert done.stdout.strip() == f"{done.sha} [65, 970, 230]", done.stderr
     assert not any("train" in path for path in done.asked)
 
@@ -239,15 +243,15 @@ def test_the_same_labels_as_transformers_image_by_image(shared, mobilenet, tmp_p
     data = ic.load_data(tmp_path, "validation")
     assert [str(f) for f in files] == data.examples and len(files) == 200
     table = gathered(list(ic.predict(mobilenet, data, ic.PROTOCOLS["standard"], 8)), data)
-    assert images.turned(table, "classes") == 7
+    assert images.count_rotated(table, "classes") == 7
     names, mapped = (
         ic.images.describe(mobilenet)["labels"],
         map_labels(images.describe(mobilenet)["labels"])[0],
     )
     assert mapped == [-1, *range(1000)]
 
-    plain = images.chosen(table, "classes", False)[0].reshape(200, -1)
-    turned = images.chosen(table, "classes", True)[0].reshape(200, -1)
+    plain = images.column_for_view(table, "classes", False)[0].reshape(200, -1)
+    turned = images.column_for_view(table, "classes", True)[0].reshape(200, -1)
     pipe = pipeline(
         "image-classification", model=mobilenet.net, image_processor=mobilenet.processor, device="cpu"
     )

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 import sentiment_analysis as sentiment
 from fake_hub import FakeHub
+from harness import texts as texts_of
 from harness.checkpoint import CannotMeasure
 from harness.shards import read_predictions
 from harness.task import Data
@@ -45,7 +46,7 @@ def test_scores_are_sklearns_also_where_classes_are_absent():
     draw = np.random.default_rng(1)
     for size, classes in [(2000, 6), (50, 6), (7, 6), (9, 2), (1, 6), (300, 3)]:
         true, said = draw.integers(0, classes, (2, size))
-        ours = sentiment.scores_of(confusion_matrix(true, said, labels=range(6)))
+        ours = sentiment.metrics_of(confusion_matrix(true, said, labels=range(6)))
         assert ours == pytest.approx(sklearn_scores(true, said), abs=1e-15), (size, classes)
 
 
@@ -74,16 +75,16 @@ class Columns(dict):
 
 
 def test_labels_are_matched_by_name_then_by_index_or_not_at_all():
-    assert sentiment.label_order(["Joy", "SADNESS", "fear ", "love", "anger", "surprise"], "by name") == (
+    assert sentiment.map_labels(["Joy", "SADNESS", "fear ", "love", "anger", "surprise"], "by name") == (
         [1, 0, 4, 2, 3, 5],
         "by name",
     )
-    order, how = sentiment.label_order([f"LABEL_{i}" for i in range(6)], "by name")
+    order, how = sentiment.map_labels([f"LABEL_{i}" for i in range(6)], "by name")
     assert order == [0, 1, 2, 3, 4, 5] and how.startswith("by index: the model calls")
-    assert sentiment.label_order(["?"] * 6, "by index")[0] == [0, 1, 2, 3, 4, 5]
+    assert sentiment.map_labels(["?"] * 6, "by index")[0] == [0, 1, 2, 3, 4, 5]
     for names in (["joy"] * 6, ["happy", *LABELS[1:]], [f"LABEL_{i}" for i in (1, 0, 2, 3, 4, 5)]):
         with pytest.raises(CannotMeasure, match="are not those of emotion"):
-            sentiment.label_order(names, "by name")
+            sentiment.map_labels(names, "by name")
 
 
 # ── Models made for the test ──────────────────────────────────────────────────────────────────────────────
@@ -236,8 +237,10 @@ def test_a_model_without_padding_is_run_text_by_text(zoo, tmp_path):
 # ── Batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-SPARED = "bert roberta electra distilbert deberta-v2 mpnet modernbert big_bird".split()
-WHOLE = "albert gpt2 xlnet bart longformer funnel llama".split()  # the last layer is left as it is
+KINDS = (
+    "bert roberta electra distilbert deberta-v2 mpnet modernbert big_bird albert gpt2 xlnet bart longformer"
+    " funnel llama"
+).split()
 
 
 @pytest.fixture
@@ -250,7 +253,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("kind", [*SPARED, *WHOLE])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_architecture_answers_in_batches_as_text_by_text(zoo, one_thread, kind):
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
@@ -283,16 +286,13 @@ def test_an_architecture_answers_in_batches_as_text_by_text(zoo, one_thread, kin
     tokenizer = AutoTokenizer.from_pretrained(zoo / "good", model_max_length=62)
     draw = np.random.default_rng(3)
     texts = [" ".join(draw.choice(WORDS, n)) for n in [*draw.integers(1, 5, 30), 20, 70]]
-    model = sentiment.Classifier(net, tokenizer, torch.device("cpu"), 62, None, LABELS)
+    model = texts_of.Classifier(net, tokenizer, torch.device("cpu"), 62, None, LABELS)
     data = Data("test", "", "", texts, [0] * len(texts), len(texts))
-    found, spared, batches = {}, set(), 0
+    found, batches = {}, 0
     for batch in sentiment.predict(model, data, sentiment.PROTOCOLS["standard"], 16):
         found |= dict(zip(batch.indices, batch.columns["logits"], strict=True))
-        spared |= {name for name, module in net.named_modules() if module._forward_pre_hooks}
         batches += 1
     assert batches < len(texts) / 3
-    assert bool(spared) == (kind in SPARED)
-    assert not any(module._forward_pre_hooks for module in net.modules())
     with torch.inference_mode():
         alone = [net(**tokenizer(t, truncation=True, return_tensors="pt")).logits[0].numpy() for t in texts]
     assert np.ptp(alone, axis=0).min() > 0.1  # the answers do differ
@@ -303,38 +303,7 @@ def test_an_architecture_answers_in_batches_as_text_by_text(zoo, one_thread, kin
 
     short = min(range(len(texts)), key=lambda i: len(texts[i]))
     ignored = kind != "xlnet"  # which reads the last token, and this tokenizer pads on the right
-    assert sentiment.padding_is_ignored(net, padded, short, 30) == ignored
-
-
-@pytest.mark.parametrize(
-    ("read", "spared"),
-    [
-        (lambda hidden: hidden[:, 0], True),
-        (lambda hidden: hidden[:, -1], False),
-        (lambda hidden: hidden.mean(1), False),
-        (lambda hidden: hidden[:, 0] + 1e-9 * hidden.mean(1), False),  # no tolerance would tell
-        (lambda hidden: hidden[:, 0] * hidden.shape[1], False),
-        (lambda hidden: hidden[:, :4].flatten(1)[:, :6], True),
-    ],
-    ids="first last mean almost-first length flattened".split(),
-)
-def test_tokens_are_spared_only_where_the_head_cannot_read_them(read, spared):
-    import torch
-
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed, self.block = torch.nn.Embedding(9, 6), torch.nn.Sequential(torch.nn.LayerNorm(6))
-            self.norm = torch.nn.LayerNorm(6)
-
-        def forward(self, input_ids):
-            hidden = self.embed(input_ids)
-            hidden = self.block(hidden + hidden.cumsum(1))
-            return type("Output", (), {"logits": read(self.norm(hidden))})
-
-    net, probe = Net().eval(), {"input_ids": torch.arange(8)[None]}
-    with sentiment.first_token_only(net, probe):
-        assert any(module._forward_pre_hooks for module in net.modules()) == spared
+    assert texts_of.padding_is_ignored(net, padded, short, 30) == ignored
 
 
 # ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,7 +345,7 @@ def test_the_revision_of_data_is_that_of_their_content(tmp_path):
 def test_data_and_model_from_a_hub_at_known_commits(zoo, tmp_path):
     from datasets import ClassLabel, Dataset, Features, Value
 
-    texts, _ = sentiment.from_file(zoo / "data" / "test.jsonl")
+    texts, _ = texts_of.read_jsonl(zoo / "data" / "test.jsonl", 6, "")
     features = Features({"text": Value("string"), "label": ClassLabel(names=LABELS)})
     data = Dataset.from_dict({"text": texts, "label": GOLD}, features=features)
     card = "---\nconfigs:\n- config_name: split\n  data_files:\n  - {split: test, path: split/test-*}\n---\n"

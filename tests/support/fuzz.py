@@ -24,15 +24,13 @@ from scored.records import parse_record, read_records
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
-with atheris.instrument_imports(
-    include=["ptm", "modelinfo", "detection", "sentiment_analysis", "harness", "scored"]
-):
+with atheris.instrument_imports(include=["ptm", "modelinfo", "detection", "harness", "scored"]):
     import detection
     import modelinfo
     import ptm
-    import sentiment_analysis
     from harness import imagenet
     from harness.checkpoint import CannotMeasure
+    from harness.texts import read_jsonl
     from scored.files import UserError
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz"))
@@ -109,7 +107,7 @@ def emotion(data: bytes) -> None:
     file = FOLDER / "test.jsonl"
     file.write_bytes(data)
     with suppress(UserError):
-        texts, labels = sentiment_analysis.from_file(file)
+        texts, labels = read_jsonl(file, 6, "")
         assert (
             len("".join(texts).encode()) >= 0 and len(texts) == len(labels) and set(labels) <= set(range(6))
         )
