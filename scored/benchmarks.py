@@ -9,6 +9,7 @@ import msgspec
 from scored.files import ROOT, UserError, display_path
 
 TABLE = ROOT / "scored" / "benchmarks.toml"
+ADD_ENTRY = f"add an entry to {display_path(TABLE)}"
 
 
 class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,18 +67,31 @@ def all_benchmarks() -> dict[str, Benchmark]:
     return read_benchmarks()
 
 
-def benchmark_named(name: str) -> Benchmark:
-    """Return the data set of that name. Raises UserError for an unknown one."""
-    benchmarks = all_benchmarks()
+def benchmark_named(
+    name: str, benchmarks: dict[str, Benchmark] | None = None, where: str | None = None
+) -> Benchmark:
+    """Return the data set of that name, of the project's table or another. Raises UserError for `where`."""
+    benchmarks = benchmarks or all_benchmarks()
     if name not in benchmarks:
-        raise UserError(f"unknown data set {name!r}; {display_path(TABLE)} has {', '.join(benchmarks)}")
+        message = f"unknown data set {name!r}; known are {', '.join(benchmarks)}; {ADD_ENTRY}"
+        raise UserError(f"{where}: {message}" if where else message)
     return benchmarks[name]
 
 
-def benchmark_in_folder(folder: str) -> Benchmark:
+def benchmark_in_folder(folder: str, benchmarks: dict[str, Benchmark] | None = None) -> Benchmark:
     """Return the data set whose results lie in that folder. Raises UserError for an unknown one."""
-    for benchmark in all_benchmarks().values():
-        if benchmark.folder == folder:
-            return benchmark
-    folders = ", ".join(benchmark.folder for benchmark in all_benchmarks().values())
-    raise UserError(f"unknown results folder {folder!r}; {display_path(TABLE)} has {folders}")
+    by_folder = {}
+    for benchmark in (benchmarks or all_benchmarks()).values():
+        by_folder[benchmark.folder] = benchmark
+    if folder not in by_folder:
+        raise UserError(f"unknown results folder {folder!r}; known are {', '.join(by_folder)}; {ADD_ENTRY}")
+    return by_folder[folder]
+
+
+def benchmark_of(row: dict, benchmarks: dict[str, Benchmark], where: str) -> Benchmark:
+    """Return the data set of a result row. Raises UserError if it or its task is unknown."""
+    benchmark = benchmark_named(row["dataset"], benchmarks, where)
+    if row["task"] != benchmark.task:
+        task = benchmark.task
+        raise UserError(f"{where}: unknown task {row['task']!r}; that of {benchmark.name} is {task!r}")
+    return benchmark

@@ -71,6 +71,21 @@ class MeasuredRow(Row):
     intervals: NotRequired[dict[str, tuple[Fraction, Fraction] | None] | None]
 
 
+class CodeState(TypedDict):
+    """The code that measured."""
+
+    hash: str
+
+
+class PublishableRow(MeasuredRow):
+    """A measurement with all that is published of it."""
+
+    dataset_revision: str | None
+    measured_at: Label
+    intervals: dict[str, tuple[Fraction, Fraction] | None]
+    code: CodeState
+
+
 class FailedRow(Row):
     """A model that failed. Without a protocol it failed before any was reached."""
 
