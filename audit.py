@@ -434,7 +434,7 @@ def beside(study: dict, found: dict, now: dict, err: dict) -> dict:
             "err.json": {
                 f"{task} ({s.get('measured')}, {s.get('protocol')})": f"{row.get('k')}/{row.get('n')}"
                 for s in err.get("series", [])
-                for task, row in s.get("tasks", {}).items()
+                for task, row in s.get("datasets", {}).items()
             },
         },
         "rule": "A model renamed since 2022 counts as absent (null). 'other': all other tasks, or none.",
@@ -452,7 +452,7 @@ class Comparisons(TypedDict):
 class Series(TypedDict):
     protocol: str
     measured: str
-    tasks: dict[str, Comparisons]
+    datasets: dict[str, Comparisons]
 
 
 class Compared(TypedDict):
@@ -743,7 +743,7 @@ def page(model: PTM, rank: int, n: int, err: dict) -> list[str]:
         f"{clean(row.get('verdict') or ('off' if row.get('off') else 'not off'))} "
         f"({clean(task)}, measured {clean(series.get('measured'))}, protocol {clean(series.get('protocol'))})"
         for series in err.get("series", [])
-        for task, result in series.get("tasks", {}).items()
+        for task, result in series.get("datasets", {}).items()
         for row in result.get("models", [])
         if row.get("model") == model.id
     ]
