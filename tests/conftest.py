@@ -6,10 +6,11 @@ import pytest
 
 import profiles
 from bench import bench
+from calling import run_script
 from project import SHARED
 from zoo import altered, zoo
 
-__all__ = ["altered", "bench", "zoo"]  # fixtures of support/
+__all__ = ["altered", "bench", "run_script", "zoo"]  # fixtures of support/
 profiles.load()
 
 
