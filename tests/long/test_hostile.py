@@ -957,9 +957,10 @@ FAILED = {
     "error": "x",
 }
 UNNAMED = {**ABOUT, "split": "test", "metric": "accuracy", "values": [0.01, 0.2], "note": "x"}
-RESULTS = {"rows": [MEASURED, FAILED], "discrepancies": [UNNAMED]}
-EXPLAINED = {"model": "a/b", "task": "sentiment-analysis", "unexplained_points": -1.5}
+RESULTS = {"schema": 2, "rows": [MEASURED, FAILED], "discrepancies": [UNNAMED]}
+EXPLAINED = {"model": "a/b", "dataset": "emotion", "unexplained_points": -1.5}
 EXPLAINED |= {"causes": [{"factor": "label order", "points": 2.0, "seen": None, "faithful": None}]}
+EXPLANATIONS = {"schema": 2, "explanations": [EXPLAINED]}
 
 
 @pytest.mark.tried(
@@ -968,8 +969,8 @@ EXPLAINED |= {"causes": [{"factor": "label order", "points": 2.0, "seen": None, 
 @many
 @given(st.data())
 def test_any_results_are_rejected_or_written_as_strict_json(call, tmp_path, monkeypatch, data):
-    monkeypatch.setattr(err, "draw", lambda *_: None)
-    inputs = {"modelinfo": RECORD, "results": RESULTS, "explanations": {"explanations": [EXPLAINED]}}
+    monkeypatch.setattr(err, "write_figures", lambda *_: None)
+    inputs = {"modelinfo": RECORD, "results": RESULTS, "explanations": EXPLANATIONS}
     which = data.draw(st.sampled_from(["results", "results", "explanations"]))
     for name, value in inputs.items():
         value = changed(data.draw, value) if name == which else [value] if name == "modelinfo" else value
@@ -997,7 +998,7 @@ BEYOND = [  # where in RESULTS -> what no row holds there
 @pytest.mark.tried("a row of results.json with a value that none has", len(BEYOND), "row named, exit code 2")
 @pytest.mark.parametrize("path, value", BEYOND, ids=range(len(BEYOND)))
 def test_impossible_row_is_rejected(call, tmp_path, monkeypatch, path, value):
-    monkeypatch.setattr(err, "draw", lambda *_: None)
+    monkeypatch.setattr(err, "write_figures", lambda *_: None)
     (tmp_path / "modelinfo.json").write_text(json.dumps([RECORD]))
     node = (row := json.loads(json.dumps(MEASURED)))
     for key in path[:-1]:
@@ -1016,7 +1017,7 @@ def test_impossible_row_is_rejected(call, tmp_path, monkeypatch, path, value):
 @given(st.data())
 @pytest.mark.filterwarnings("ignore")
 def test_figures_of_any_results_are_drawn(call, tmp_path, data):
-    inputs = {"modelinfo": [RECORD], "results": RESULTS, "explanations": {"explanations": [EXPLAINED]}}
+    inputs = {"modelinfo": [RECORD], "results": RESULTS, "explanations": EXPLANATIONS}
     which = data.draw(st.sampled_from(["results", "explanations"]))
     inputs[which] = changed(data.draw, inputs[which])
     for name, value in inputs.items():
@@ -1038,9 +1039,10 @@ def test_any_rows_are_gathered_or_rejected(call, tmp_path, data):
     }
     gaps = {"source": "x", "discrepancies": [0.01], "note": "y"}
     shape = data.draw(st.sampled_from([{"task": "x", "rows": [MEASURED, FAILED]}, study, gaps]))
-    (tmp_path / "EMOTION").mkdir(exist_ok=True)
-    (tmp_path / "EMOTION" / "x.json").write_text(json.dumps(changed(data.draw, shape)))
-    places = ["--results", tmp_path, "--output", tmp_path / "out", "--eval-results", tmp_path / "yaml"]
+    folder = tmp_path / "results" / "EMOTION"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "x.json").write_text(json.dumps(changed(data.draw, shape)))
+    places = ["--results", folder.parent, "--output", tmp_path / "out", "--eval-results", tmp_path / "yaml"]
     code, _, stderr = call(results.main, *places, "--source-url", "https://x.test")
     assert code == 0 or "x.json" in stderr or "--eval-results" in stderr
     if code == 0:
@@ -1110,7 +1112,7 @@ def test_runner_reads_or_rejects_any_file_of_its_own(call, tmp_path, monkeypatch
 @given(st.data())
 def test_audit_reads_or_rejects_any_err_json(call, tmp_path, monkeypatch, data):
     item = {"k": 1, "n": 2, "models": [{"model": "a/b", "metric": "accuracy", "claimed": 0.9, "off": True}]}
-    compared = {"series": [{"protocol": "p", "measured": "2026", "tasks": {"t": item}}], "published": {}}
+    compared = {"series": [{"protocol": "p", "measured": "2026", "datasets": {"t": item}}], "published": {}}
     monkeypatch.setattr(audit, "DATA", tmp_path)
     (tmp_path / "err.json").write_text(json.dumps(changed(data.draw, compared)))
     (tmp_path / "m.json").write_text(json.dumps([RECORD]))

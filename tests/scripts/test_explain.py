@@ -256,13 +256,13 @@ def test_from_a_local_model_to_its_verdicts_and_its_eval_results(shared, tmp_pat
     script("reproducibility/results.py", "--results", tmp_path / "results", "--output", tmp_path, *flags)
     script("err.py", "--results", tmp_path / "results.json", "--output", tmp_path)
     series = json.loads((tmp_path / "assets" / "data" / "err.json").read_text())["series"]
-    found = {one["protocol"]: one["tasks"]["sentiment-analysis"] for one in series}
+    found = {one["protocol"]: one["datasets"]["emotion"] for one in series}
     assert {name: (one["k"], one["n"]) for name, one in found.items()} == {
         "scored-2022": (1, 1),
         "standard": (0, 1),
     }
     study, standard = (found[name]["models"][0] for name in ("scored-2022", "standard"))
-    assert (study["discrepancy"], study["verdict"]) == (-1.4, "undecidable at this n")
+    assert (study["discrepancy"], study["verdict"]) == (-1.4, "inconclusive")
     assert (standard["discrepancy"], standard["verdict"], standard["rule"]) == (
         0,
         "reproduced",

@@ -59,13 +59,13 @@ def test_another_table_replaces_it(tmp_path):
 def test_a_bad_entry_is_named(tmp_path, old, new, reason):
     path = tmp_path / "datasets.toml"
     path.write_text(TABLE.read_text(encoding="utf-8") + ENTRY.replace(old, new))
-    with pytest.raises(UserError, match="datasets.toml") as raised:
+    with pytest.raises(UserError, match=r"datasets\.toml") as raised:
         read_benchmarks(path)
     assert reason in str(raised.value)
 
 
 def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(UserError, match="datasets.toml"):
+    with pytest.raises(UserError, match=r"datasets\.toml"):
         read_benchmarks(tmp_path / "datasets.toml")
 
 
@@ -76,7 +76,7 @@ def test_unknown_names_are_errors_that_name_them():
         benchmark_in_folder("ODD")
     row = {"dataset": "emotion", "task": "sentiment-analysis"}
     assert benchmark_of(row, all_benchmarks(), "row 1").name == "emotion"
-    with pytest.raises(UserError, match="^row 1: unknown data set 'odd'"):
+    with pytest.raises(UserError, match=r"^row 1: unknown data set 'odd'"):
         benchmark_of(row | {"dataset": "odd"}, all_benchmarks(), "row 1")
-    with pytest.raises(UserError, match="^row 1: unknown task 'odd'; that of emotion is 'sentiment-"):
+    with pytest.raises(UserError, match=r"^row 1: unknown task 'odd'; that of emotion is 'sentiment-"):
         benchmark_of(row | {"task": "odd"}, all_benchmarks(), "row 1")

@@ -47,7 +47,7 @@ def test_a_row_without_its_keys_is_refused(key, error):
     ],
 )
 def test_an_impossible_row_is_refused(change):
-    with pytest.raises(UserError, match="^here: "):
+    with pytest.raises(UserError, match=r"^here: "):
         check_row(GOOD | change, "here", "do this")
 
 
