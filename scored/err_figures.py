@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 from scored.comparisons import Comparison, Series, Summary
-from scored.plots import BLUE, GREEN, GREY, ORANGE, PALETTE, PINK, RED, SKY, YELLOW
+from scored.plots import BLUE, GRAY, GREEN, ORANGE, PALETTE, PINK, RED, SKY, YELLOW
 from scored.verdicts import VERDICTS
 
 WIDTH, HEIGHT = 9, 4.8  # inches, of one panel
-VERDICT_COLORS = dict(zip(VERDICTS, (GREEN, SKY, GREY, YELLOW, BLUE, RED, "#000000"), strict=True))
+VERDICT_COLORS = dict(zip(VERDICTS, (GREEN, SKY, GRAY, YELLOW, BLUE, RED, "#000000"), strict=True))
 CAUSE_COLORS = (RED, BLUE, GREEN, ORANGE, PINK, SKY, "#882255", "#999999")
 DARK = ("#000000", BLUE, RED, GREEN, "#882255")  # bars whose numbers are white
 TICKS = (-100, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 100)

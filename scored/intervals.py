@@ -1,6 +1,11 @@
-"""95% confidence intervals of proportions and of differences."""
+"""Proportions, and 95% confidence intervals of proportions and of differences."""
 
 import math
+
+
+def ratio(k: float, n: float) -> float | None:
+    """Compute k / n; None for n = 0."""
+    return k / n if n else None
 
 
 def wilson(successes: int, n: int) -> list[float] | None:

@@ -1,0 +1,93 @@
+"""The study of 2022 and its published data beside the records of today: what audit.py compares."""
+
+from pathlib import Path
+
+from scored.comparisons import ComparisonFile
+from scored.files import ROOT, read_json
+from scored.intervals import ratio
+
+DATA = ROOT / "assets" / "data"
+WEEKS_PER_MONTH = 365.25 / 12 / 7
+FILES = {
+    "Hugging Face": "top20model_downloads.json",
+    "npm": "top20npm_downloads.json",
+    "PyPI": "top20pypi_downloads.json",
+    "hubs": "model_hubs.json",
+    "tasks": "claims_by_task.json",
+    "security": "security.json",
+}
+
+
+def read_study(folder: Path = DATA) -> dict[str, dict]:
+    """Read the study's published numbers. Raises UserError."""
+    return {name: read_json(folder / file, dict) for name, file in FILES.items()}
+
+
+def compare_registries(study: dict, downloads: dict) -> dict:
+    """Compare the monthly downloads of the 20 most downloaded packages of three registries, in one unit."""
+    monthly = {}
+    for name in ("Hugging Face", "npm", "PyPI"):
+        factor = {"month": 1, "week": WEEKS_PER_MONTH}[study[name]["period"]]
+        monthly[name] = {package: count * factor for package, count in study[name]["packages"].items()}
+    return {
+        "unit": f"downloads per month; npm's per week times {WEEKS_PER_MONTH:.6f} (365.25 / 12 / 7 weeks)",
+        "weeks_per_month": WEEKS_PER_MONTH,
+        "as_of": study["npm"]["as_of"],
+        "source": study["npm"]["source"],
+        "monthly_downloads": monthly,
+        "hugging_face_in_these_records": downloads["top"],
+        "hubs": study["hubs"]["pretrained_models"],
+    }
+
+
+def compare_with_study(
+    study: dict, trends: dict, downloads_of: dict, comparisons: ComparisonFile | None
+) -> dict:
+    """Compare the numbers of the study and its sequel with those of today's records, where both exist."""
+    published, measured = {}, {}
+    if comparisons:
+        published = comparisons.published.get("off_by_more_than_1_percent", {})
+        measured = shares_off(comparisons)
+    downloads = {}
+    for name, count in study["Hugging Face"]["packages"].items():
+        downloads[name] = {"study": count, "today": downloads_of.get(name)}
+    return {
+        "as_of": study["tasks"]["as_of"],
+        "source": study["tasks"]["source"],
+        "models": {"study": study["security"]["models"], "today": trends["claims_by_task"]["models"]},
+        "tasks": compare_tasks(study["tasks"]["tasks"], trends["claims_by_task"]),
+        "downloads": downloads,
+        "off_by_more_than_1_point": {
+            "published": published,
+            "err.json": measured,
+        },
+        "rule": "A model renamed since 2022 counts as absent (null). 'other': all other tasks, or none.",
+    }
+
+
+def compare_tasks(study: dict, today: dict) -> dict:
+    """Compare models with claims by task; today's tasks that the study does not name are its 'other'."""
+    here = {**today["folded"], **today["tasks"]}
+    other = {"models": today["models"], "with_claims": today["with_claims"]}
+    tasks = {}
+    for task in study:
+        if task != "other":
+            counts = here.get(task, {})
+            row = {key: counts.get(key, 0) for key in other}
+            other = {key: other[key] - row[key] for key in other}
+            tasks[task] = {"study": dict(study[task]), "today": row}
+    tasks["other"] = {"study": dict(study["other"]), "today": other}
+    for sides in tasks.values():
+        for row in sides.values():
+            row["fraction"] = ratio(row["with_claims"], row["models"])
+    return tasks
+
+
+def shares_off(comparisons: ComparisonFile) -> dict[str, str]:
+    """List how many models are off by more than the threshold, `k/n`, by data set and series."""
+    shares = {}
+    for series in comparisons.series:
+        for dataset, summary in series.datasets.items():
+            name = f"{dataset} ({series.measured}, {series.protocol})"
+            shares[name] = f"{summary.k}/{summary.n}"
+    return shares

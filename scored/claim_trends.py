@@ -1,0 +1,189 @@
+"""Trends of claims: who claims what, what keeps claims from being checked, and which claims are shared.
+
+Each is given all models in batches (`add`) and then returns its counts (`result`), as those of trends.py.
+"""
+
+from collections import Counter
+from heapq import nsmallest
+from sys import intern
+
+from ptm import PTM
+from scored.claims import Claim, is_bounded
+from scored.intervals import ratio
+from scored.trends import base_models, top, truncate
+
+IMPOSSIBLE = "between 1 and 2, impossible unless percent"
+
+
+class ClaimsByTask:
+    """Count the models with at least one claim, by the task that the Hub states."""
+
+    RULE = (
+        "A task has its own bar if it is among the 25 with the most models and at least 30 models "
+        "(1% of them where there are fewer than 3,000) state it; the others are folded into 'other'."
+    )
+
+    def __init__(self):
+        self.models, self.with_claims = Counter(), Counter()
+
+    def add(self, batch: list[PTM]) -> None:
+        self.models.update([model.task or "no task stated" for model in batch])
+        self.with_claims.update([model.task or "no task stated" for model in batch if model.claims])
+
+    def result(self) -> dict:
+        n, k = self.models.total(), self.with_claims.total()
+        tasks, folded = {}, {}
+        other = {"models": n, "with_claims": k}
+        for task in nsmallest(1000, self.models, key=lambda name: (-self.models[name], name)):
+            row = {"models": self.models[task], "with_claims": self.with_claims[task]}
+            if len(tasks) < 25 and row["models"] >= min(30, n / 100):
+                tasks[truncate(task)] = row
+                other = {key: other[key] - row[key] for key in other}
+            else:
+                folded[truncate(task)] = row
+        if folded:
+            tasks["other"] = other
+        for row in tasks.values():
+            row["fraction"] = ratio(row["with_claims"], row["models"])
+        return {
+            "models": n,
+            "with_claims": k,
+            "fraction": ratio(k, n),
+            "tasks": tasks,
+            "folded": folded,
+            "rule": self.RULE,
+        }
+
+
+class ClaimContents:
+    """Count what claims are about: datasets, metrics, claims per model, verification and source."""
+
+    RANGES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
+
+    def __init__(self):
+        self.datasets, self.metrics, self.verification, self.sources = (Counter() for _ in range(4))
+        self.claims_per_model = Counter()  # number of claims -> models
+
+    def add(self, batch: list[PTM]) -> None:
+        for model in batch:
+            if not model.claims:
+                continue
+            self.claims_per_model[len(model.claims)] += 1
+            for claim in model.claims:
+                self.datasets[claim.dataset] += 1
+                self.metrics[claim.metric or "none stated (.eval_results)"] += 1
+                self.verification["verified" if claim.verified else "self-reported"] += 1
+                self.sources[claim.source] += 1
+
+    def result(self) -> dict:
+        ranges = {name: 0 for _, name in self.RANGES}
+        for number, models in self.claims_per_model.items():
+            ranges[next(name for largest, name in self.RANGES if number <= largest)] += models
+        return {
+            "claims": self.verification.total(),
+            "models": self.claims_per_model.total(),
+            "datasets": top(self.datasets),
+            "distinct_datasets": len(self.datasets),
+            "metrics": top(self.metrics),
+            "distinct_metrics": len(self.metrics),
+            "claims_per_model": ranges,
+            "verification": {name: self.verification[name] for name in ("verified", "self-reported")},
+            "sources": {name: self.sources[name] for name in ("model-index", ".eval_results")},
+        }
+
+
+class ClaimQuality:
+    """Count why entries of cards were rejected, and what the claims lack."""
+
+    def __init__(self):
+        self.claims, self.rejected, self.shared = 0, Counter(), SharedClaims()
+        self.no_split = self.no_revision = self.ambiguous_unit = self.impossible = 0
+
+    def add(self, batch: list[PTM]) -> None:
+        for model in batch:
+            if model.rejected:
+                self.rejected.update([rejected.kind for rejected in model.rejected])
+            if model.claims:
+                self.shared.add(model)
+                self.claims += len(model.claims)
+                for claim in model.claims:
+                    self.add_claim(claim)
+
+    def add_claim(self, claim: Claim) -> None:
+        self.no_split += claim.split is None
+        self.no_revision += claim.revision is None
+        if claim.unit == "ambiguous":
+            self.ambiguous_unit += 1
+            self.impossible += claim.number > 1 and is_bounded(claim.metric)
+
+    def result(self) -> dict:
+        return {
+            "claims": self.claims,
+            "rejected": self.rejected.total(),
+            "rejected_because": top(self.rejected),
+            "impossible_values": {
+                "rejected, out of range": self.rejected["out of range"],
+                IMPOSSIBLE: self.impossible,
+            },
+            "lacking": {
+                "no split": self.no_split,
+                "no dataset revision": self.no_revision,
+                "ambiguous unit": self.ambiguous_unit,
+                IMPOSSIBLE: self.impossible,
+            },
+            "equal": self.shared.result(),
+        }
+
+
+class SharedClaims:
+    """Count the claims that several models state with the same value, or that the model's base states too."""
+
+    RULE = (
+        "Claims are equal if dataset, config, split, metric and value are, the value with 3 or more digits. "
+        "Equal values need not be copies: accuracy on n examples takes n + 1 values. Counted are the claims "
+        "that 2 (10) or more models state and, of claims of models with a base model, those that the base "
+        "states too."
+    )
+
+    def __init__(self):
+        self.models = Counter()  # claim, as text -> models that state it
+        self.claims_of = {}  # id of a model -> its claims
+        self.derived = []  # claims of a model with a base, and the names of its bases
+
+    def add(self, model: PTM) -> None:
+        claims = {self.describe(claim) for claim in model.claims}
+        claims.discard(None)
+        if not claims:
+            return
+        self.models.update(claims)
+        self.claims_of[model.id] = claims = frozenset(claims)
+        bases = base_models(model)
+        if bases:
+            self.derived.append((claims, bases))
+
+    @staticmethod
+    def describe(claim: Claim) -> str | None:
+        """Write a claim as one text, the same object for equal claims; None for fewer than 3 digits."""
+        digits = repr(claim.number).split("e")[0].replace(".", "").strip("-0")
+        if len(digits) < 3:
+            return None
+        parts = (claim.dataset, claim.config, claim.split, claim.metric, claim.number)
+        return intern(" · ".join([str(part or "–") for part in parts]))
+
+    def result(self) -> dict:
+        same_as_base = 0
+        for claims, bases in self.derived:
+            claims_of_bases = set()
+            for base in bases:
+                claims_of_bases.update(self.claims_of.get(base, ()))
+            same_as_base += len(claims & claims_of_bases)
+        counts = self.models.values()
+        return {
+            "rule": self.RULE,
+            "claims": sum(counts),
+            "shared_by_2_or_more": sum(count for count in counts if count >= 2),
+            "shared_by_10_or_more": sum(count for count in counts if count >= 10),
+            "claims_of_derived_models": sum(len(claims) for claims, _ in self.derived),
+            "same_as_base_model": same_as_base,
+            "most_shared": {text: count for text, count in top(self.models, 10).items() if count > 1},
+        }
