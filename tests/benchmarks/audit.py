@@ -1,7 +1,7 @@
-"""How long does the audit of a registry take, beside `json.load` and pandas on the same file?
+"""Time the audit of a registry, beside `json.load` and pandas on the same file.
 
 Makes a file of records from the real ones in `../shared/hub/`, numbered so that ids differ, and runs each way
-in a process of its own: seconds of CPU and by the clock, and the most memory that the process held.
+in its own process: CPU seconds, seconds by the clock, and the peak memory of the process.
 
     python tests/benchmarks/audit.py [--records 300000] [--repeat 3] [--only audit] [--json FILE]
 """
@@ -11,6 +11,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from pathlib import Path
 import audit
 audit.audit(audit.PTM.load(Path(sys.argv[1])))
 """
-# What a notebook would do for trends 1 to 4 and 6 to 8; it judges a claim by its number alone.
+# What a notebook would do for trends 1 to 4 and 6 to 8; it judges a claim only by its number.
 PANDAS = """
 import resource, sys, time
 start = time.perf_counter()
@@ -67,7 +68,7 @@ months = frame.assign(n=of_models).groupby(month)["n"].agg(["sum", "size"])
 tags = frame[["id", "tags", "downloads"]].explode("tags")
 kinds = ["safetensors", "pytorch", "gguf", "onnx", "custom_code"]
 formats = tags[tags["tags"].isin(kinds)].groupby("tags")["downloads"].agg(["sum", "size"])
-licences = frame["id"].isin(tags[tags["tags"].str.startswith("license:", na=False)]["id"]).sum()
+licenses = frame["id"].isin(tags[tags["tags"].str.startswith("license:", na=False)]["id"]).sum()
 rest = [tags["tags"][tags["tags"].str.startswith(p, na=False)].value_counts() for p in ("dataset:", "base_m")]
 """
 LOAD = """
@@ -78,11 +79,11 @@ with open(sys.argv[1], encoding="utf-8") as file:
     json.load(file)
 """
 COMPILED = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # both ways start from compiled modules
-WAYS = {"audit": AUDIT, "json.load + pandas": PANDAS, "json.load alone": LOAD}
+WAYS = {"audit": AUDIT, "json.load + pandas": PANDAS, "json.load only": LOAD}
 
 
 def make(path: Path, count: int) -> None:
-    """Writes `count` records, one a line: the real ones over and over, each with an id of its own."""
+    """Write `count` records, one per line: the real ones over and over, each with its own id."""
     real = []
     for source in sorted((ROOT.parent / "shared" / "hub").glob("*.jsonl.gz")):
         with gzip.open(source) as file:
@@ -91,7 +92,7 @@ def make(path: Path, count: int) -> None:
         file.write(b"[\n")
         for number, line in enumerate(itertools.islice(itertools.cycle(real), count)):
             file.write(b",\n" if number else b"")
-            file.write(line.replace(b'"id": "', b'"id": "%d-' % (number // len(real)), 1))
+            file.write(re.sub(rb'"id": ?"', b'"id": "%d-' % (number // len(real)), line, count=1))
         file.write(b"\n]\n")
 
 
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=300_000, help="records in the file")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each way in turns; the fastest counts")
     parser.add_argument(
-        "--only", choices=WAYS, help="this way alone; pandas needs 10 times the file in memory"
+        "--only", choices=WAYS, help="only this way; pandas needs 10 times the file in memory"
     )
     parser.add_argument("--json", type=Path, help="file that receives the result")
     args = parser.parse_args()
@@ -118,11 +119,11 @@ def main() -> None:
         for _, (name, script) in itertools.product(range(args.repeat), ways.items()):  # in turns
             command = [sys.executable, "-c", script + END, str(path), str(ROOT)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=COMPILED)
-            runs[name].append([float(word) for word in done.stdout.split()])
+            runs[name].append([float(number) for number in done.stdout.split()])
     print(f"{'way':20} {'CPU s':>8} {'wall s':>8} {'peak MB':>8} {'us/record':>10} {'CPU ratio':>10}")
     first = min(next(iter(runs.values())))[0]
-    for name, found in runs.items():
-        cpu, wall, memory = min(found)
+    for name, measurements in runs.items():
+        cpu, wall, memory = min(measurements)
         each = cpu / args.records * 1e6
         print(f"{name:20} {cpu:8.1f} {wall:8.1f} {memory:8,.0f} {each:10.1f} {cpu / first:10.1f}")
     if args.only:

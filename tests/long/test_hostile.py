@@ -1111,12 +1111,18 @@ def test_runner_reads_or_rejects_any_file_of_its_own(call, tmp_path, monkeypatch
 @few
 @given(st.data())
 def test_audit_reads_or_rejects_any_err_json(call, tmp_path, monkeypatch, data):
-    item = {"k": 1, "n": 2, "models": [{"model": "a/b", "metric": "accuracy", "claimed": 0.9, "off": True}]}
-    compared = {"series": [{"protocol": "p", "measured": "2026", "datasets": {"t": item}}], "published": {}}
+    model = {"model": "a/b", "metric": "accuracy", "verdict": "inconclusive", "claimed": 0.9, "off": True}
+    counts = {"task": "t", "k": 1, "n": 2, "fraction": 0.5, "interval": [0, 1], "superseded": 0}
+    summary = {**counts, "verdicts": {"inconclusive": 1}, "left_out": {}, "models": [model]}
+    series = {"source": "s", "protocol": "p", "measured": "2026", "datasets": {"d": summary}}
+    compared = {"schema": 2, "threshold_points": 1, "series": [series], "published": {}}
+    arguments = (audit.main, "a/b", "--modelinfo", tmp_path / "m.json")
     monkeypatch.setattr(audit, "DATA", tmp_path)
-    (tmp_path / "err.json").write_text(json.dumps(changed(data.draw, compared)))
     (tmp_path / "m.json").write_text(json.dumps([RECORD]))
-    code, out, stderr = call(audit.main, "a/b", "--modelinfo", tmp_path / "m.json")
+    (tmp_path / "err.json").write_text(json.dumps(compared))
+    assert "accuracy: claimed 0.9, measured –" in call(*arguments)[1]
+    (tmp_path / "err.json").write_text(json.dumps(changed(data.draw, compared)))
+    code, out, stderr = call(*arguments)
     assert (code == 0 and out.startswith("a/b")) or "err.json" in stderr
 
 
