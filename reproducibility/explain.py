@@ -24,7 +24,8 @@ from harness import waterfall
 from harness.attribution import best_label_order, shapley, subsets
 from harness.checkpoint import CannotMeasure, describe_error, read_card, resolve
 from harness.choices import as_protocol, parse_choices
-from harness.cluster import connected, run_on_cluster
+from harness.cluster import run_on_cluster
+from harness.nodes import connected
 from harness.plan import plan_passes, subset
 from harness.rows import code_state, safe_name
 from harness.runner import HERE, machine_flags, measure, require_writable

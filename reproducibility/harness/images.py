@@ -15,8 +15,8 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.checkpoint import CannotMeasure, load_pretrained
-from harness.process import map_in_threads
 from harness.task import Batch
+from harness.threads import map_in_threads
 
 ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held; 1 is upright
 USUAL_NORMALIZATION = [  # of ImageNet and of Inception

@@ -1,205 +1,239 @@
-"""What is to be measured? From the models named or claimed to the forward passes that their protocols need.
+"""What is to be measured: from models and their claims to the forward passes that the protocols need.
 
-Used through `harness.py`. Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
+Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
 """
 
-import contextlib
 import random
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, TypedDict
+from dataclasses import dataclass, field
 
-import msgspec
 from msgspec.structs import asdict
 
 from harness.checkpoint import Model, digest, parse_model_argument, to_download
 from harness.rows import safe_name
-from harness.shards import make_shards, pending, read_metadata
+from harness.shards import make_shards, pending, read_complete_metadata
 from harness.task import CLAIM, Data, ForwardPass, Job, Run, Task, versions
 from ptm import PTM
 from scored.files import UserError, display_path, read_json
 
 
-class Record(TypedDict):
-    """What is read of the record that lies in a file of saved predictions."""
-
-    model: str
-    revision: str
-    dataset_revision: str
-    split: str
-    limit: Annotated[int, msgspec.Meta(ge=1)] | None
-    dtype: str
-    inputs: dict
-    key: str
-    claims: list
-    examples: dict
-    code: dict[str, str | bool | None]
-    about: dict
-    measured_at: str
-    seconds: float
-    ran: dict
-    versions: dict
-
-
-def choose(run: Run) -> list[tuple[str, PTM | None]]:
-    """The models to measure: those named, or all that claim something on the data set and are not ignored."""
+def choose_models(run: Run) -> list[tuple[str, PTM | None]]:
+    """Return the models to measure: those named, or all with a claim on the data set that are not ignored."""
     task, args = run.task, run.args
     if args.models:
         return [(name, None) for name in dict.fromkeys(args.models)]
     ignored = read_json(args.ignore, dict | list) if args.ignore.exists() else {}
-    claiming = [m for m in PTM.load(args.modelinfo) if any(c.dataset == task.dataset for c in m.claims)]
-    chosen = [(m.id, m) for m in claiming if m.id not in ignored]
+    claiming = [
+        model
+        for model in PTM.load(args.modelinfo)
+        if any(claim.dataset == task.dataset for claim in model.claims)
+    ]
+    chosen = [(model.id, model) for model in claiming if model.id not in ignored]
     print(
         f"{len(chosen)} models of {display_path(args.modelinfo)} claim something on {task.dataset}"
-        f" ({len(claiming) - len(chosen)} more are left out by {display_path(args.ignore)})",
+        f" ({len(claiming) - len(chosen)} more are ignored: {display_path(args.ignore)})",
         file=sys.stderr,
     )
     return chosen
 
 
-def splits(task: Task, protocol, asked: str | None, claimed: list[str | None]) -> dict[str, str]:
-    """Split -> why this one, for each split that a protocol measures; none where it forbids `asked`."""
+def splits_to_measure(
+    task: Task, protocol, requested: str | None, claimed: Iterable[str | None]
+) -> dict[str, str]:
+    """Return the splits on which a protocol is measured, with the reason; {} if it forbids `requested`."""
     if protocol.split not in (None, CLAIM):
-        fixed = {protocol.split: "the protocol's"}
-        return fixed if asked in (None, protocol.split) else {}
-    if asked:
-        return {asked: "--split"}
-    found = {}
-    for split in claimed if protocol.split == CLAIM else []:
+        allowed = requested in (None, protocol.split)
+        return {protocol.split: "the protocol's"} if allowed else {}
+    if requested:
+        return {requested: "--split"}
+    reasons = {}
+    for split in claimed if protocol.split == CLAIM else ():
         if split in task.splits:
-            found[split] = "the claim's"
+            reasons[split] = "the claim's"
         elif split:
-            reason = f"the claim's, {split!r}, is none of {', '.join(task.splits)}"
-            found.setdefault(task.default_split, reason)
+            reason = f"the claim's, {split!r}, is not one of {', '.join(task.splits)}"
+            reasons.setdefault(task.default_split, reason)
         else:
-            found.setdefault(task.default_split, "the claim names none")
-    return found or {task.default_split: "the default"}
+            reasons.setdefault(task.default_split, "the claim names none")
+    return reasons or {task.default_split: "the default"}
 
 
 def subset(data: Data, limit: int | None) -> Data:
-    """The data, or `limit` examples of it: always the same ones, in the data's order."""
-    places = range(len(data.examples))
-    if limit and limit < len(places):
-        places = sorted(random.Random(0).sample(places, limit))
-    return data.take(places)
+    """Return the data, or `limit` examples of it: always the same ones, in the data's order."""
+    positions = range(len(data.examples))
+    if limit and limit < len(positions):
+        positions = sorted(random.Random(0).sample(positions, limit))
+    return data.take(positions)
 
 
 def plan_passes(run: Run, model: Model, claims: list) -> list[ForwardPass]:
-    """The forward passes that the protocols need: protocols that agree on split and inputs share one."""
-    task, args, code = run.task, run.args, run.code
-    passes: dict[str, ForwardPass] = {}
-    for name in args.protocol or task.protocols:
+    """Return the forward passes that the protocols need: those with equal split and inputs share one."""
+    task, passes = run.task, {}
+    claimed = [claim.split for claim in claims]
+    for name in run.args.protocol or task.protocols:
         protocol = task.protocols[name]
-        for split, because in splits(task, protocol, args.split, [c.split for c in claims]).items():
-            inputs = {field: getattr(protocol, field) for field in task.forward_fields}
-            data = subset(full := run.load(split), args.limit)
-            facts = {
-                "model": model.name,
-                "revision": model.revision,
-                "dataset_revision": data.revision,
-                "split": split,
-                "limit": args.limit if len(data.examples) < len(full.examples) else None,
-                "dtype": args.dtype,
-                "inputs": inputs,
-            }
-            used = versions()
-            key = digest(facts, code["hash"], args.device, used.get("torch"), used.get("transformers"))
-            if key not in passes:
-                stem = f"{safe_name(model.name)}@{model.revision.split(':')[-1][:12]}.{split}.{key[:16]}"
-                about = facts | {
-                    "key": key,
-                    "weights": model.weights,
-                    "task": task.name,
-                    "claims": [asdict(claim) for claim in claims],
-                    "examples": {"expected": data.expected, "evaluated": len(data.examples)},
-                    "code": code,
-                }
-                passes[key] = ForwardPass(
-                    about, data, {}, {}, args.predictions / task.folder / f"{stem}.parquet"
-                )
-            passes[key].protocols[name] = protocol
-            passes[key].split_reason[name] = because
+        for split, reason in splits_to_measure(task, protocol, run.args.split, claimed).items():
+            forward_pass = make_pass(run, model, claims, protocol, split)
+            forward_pass = passes.setdefault(forward_pass.record["key"], forward_pass)
+            forward_pass.protocols[name] = protocol
+            forward_pass.split_reason[name] = reason
     return list(passes.values())
 
 
-def saved_jobs(run: Run) -> Iterator[Job]:
-    """The passes whose raw outputs lie in --predictions, of the models named or all. UserError if none."""
-    task, args = run.task, run.args
-    asked = {parse_model_argument(text) for text in args.models}
-    found = []
-    for path in sorted((args.predictions / task.folder).glob("[!.]*.parquet")):
-        made = read_metadata(path)
-        try:
-            msgspec.convert(made, Record)
-            if made["split"] not in task.splits:
-                raise ValueError(f"no split {made['split']!r}")
-            if "hash" not in made["code"]:
-                raise ValueError("it does not say by which code")
-        except ValueError as why:
-            raise UserError(
-                f"{display_path(path)} holds no saved predictions ({why!r}); move it away"
-            ) from why
-        names = {(made["model"], None), (made["model"], made["revision"])}
-        if (not asked or names & asked) and args.split in (None, made["split"]):
-            found.append((made["measured_at"], path, made))
-    if not found:
-        raise UserError(
-            f"no saved predictions of these models in {display_path(args.predictions / task.folder)}"
-        )
-    for _, path, made in sorted(found, key=lambda f: f[0]):  # the newest last, so that its row stays
-        chosen = {
-            name: task.protocols[name]
-            for name in args.protocol or task.protocols
-            if task.protocols[name].split in (None, CLAIM, made["split"])
-            and all(getattr(task.protocols[name], f, ...) == v for f, v in made["inputs"].items())
-        }
-        because = {n: "the protocol's" if p.split else "the saved outputs'" for n, p in chosen.items()}
-        because |= {n: "the saved outputs'" for n, p in chosen.items() if p.split == CLAIM}
-        data = subset(run.load(made["split"]), made["limit"])
-        yield Job(
-            Model(made["model"], made["revision"], (), None), [ForwardPass(made, data, chosen, because, path)]
-        )
+def make_pass(run: Run, model: Model, claims: list, protocol, split: str) -> ForwardPass:
+    """Return the forward pass of a protocol on a split, without protocols yet.
 
-
-def estimate(task: Task, jobs: Iterable[Job], rows: list[dict]) -> Iterator[str]:
-    """What is to be done and, by what the rows say of earlier measurements, how long it takes, line by line.
-
-    A model that was measured takes as long again; another one takes time by the bytes of its weights, at the
-    median rate of those measured on the same hardware. Core hours count all threads of a process.
+    Its key hashes all that its raw outputs depend on.
     """
-    rates: dict[str, dict] = {}  # hardware -> model -> (seconds an example, weights)
+    task, args = run.task, run.args
+    full = run.load(split)
+    data = subset(full, args.limit)
+    inputs = {
+        "model": model.name,
+        "revision": model.revision,
+        "dataset": task.dataset,
+        "dataset_revision": data.revision,
+        "split": split,
+        "limit": args.limit if len(data.examples) < len(full.examples) else None,
+        "dtype": args.dtype,
+        "inputs": {name: getattr(protocol, name) for name in task.forward_fields},
+    }
+    libraries = versions()
+    key = digest(inputs, run.code["hash"], args.device, libraries.get("torch"), libraries.get("transformers"))
+    record = {
+        **inputs,
+        "key": key,
+        "weights": model.weights,
+        "task": task.name,
+        "claims": [asdict(claim) for claim in claims],
+        "examples": {"expected": data.expected, "evaluated": len(data.examples)},
+        "code": run.code,
+    }
+    revision = model.revision.split(":")[-1][:12]
+    file = f"{safe_name(model.name)}@{revision}.{split}.{key[:16]}.parquet"
+    return ForwardPass(record, data, {}, {}, args.predictions / task.folder / file)
+
+
+# ── Saved predictions ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def saved_jobs(run: Run) -> Iterator[Job]:
+    """Yield the saved predictions of the models named, or of all; the newest last, so that its row stays.
+
+    Raises UserError if there are none.
+    """
+    task, args = run.task, run.args
+    folder = args.predictions / task.folder
+    requested = {parse_model_argument(text) for text in args.models}
+    chosen = []
+    for path in sorted(folder.glob("[!.]*.parquet")):
+        record = read_complete_metadata(path, task)
+        names = {(record["model"], None), (record["model"], record["revision"])}
+        if (not requested or names & requested) and args.split in (None, record["split"]):
+            chosen.append((path, record))
+    if not chosen:
+        raise UserError(f"no saved predictions of these models in {display_path(folder)}")
+    chosen.sort(key=lambda item: item[1]["measured_at"])
+    for path, record in chosen:
+        data = subset(run.load(record["split"]), record["limit"])
+        forward_pass = ForwardPass(record, data, {}, {}, path)
+        for name in args.protocol or task.protocols:
+            reason = reason_to_score(task.protocols[name], record)
+            if reason:
+                forward_pass.protocols[name] = task.protocols[name]
+                forward_pass.split_reason[name] = reason
+        yield Job(Model(record["model"], record["revision"], (), None), [forward_pass])
+
+
+def reason_to_score(protocol, record: dict) -> str | None:
+    """Return why a protocol is scored from saved predictions; None if it needs other raw outputs."""
+    if protocol.split not in (None, CLAIM, record["split"]):
+        return None
+    for name, value in record["inputs"].items():
+        if getattr(protocol, name, ...) != value:
+            return None
+    return "the saved predictions'" if protocol.split in (None, CLAIM) else "the protocol's"
+
+
+# ── Estimate for --plan ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Rates:
+    """What earlier measurements took on one kind of hardware."""
+
+    unit: str  # "core hours on x86_64"
+    seconds: dict[str, float] = field(default_factory=dict)  # model -> seconds per example, times cores
+    per_byte: dict[str, float] = field(default_factory=dict)  # model -> the same per byte of its weights
+
+    def estimate(self, model: Model, examples: int) -> float:
+        """Estimate the hours for a model: by itself if it was measured, else by the bytes of its weights."""
+        typical = statistics.median(self.per_byte.values()) * model.weights
+        return self.seconds.get(model.name, typical) * examples / 3600
+
+
+def measured_rates(rows: list[dict]) -> dict[str, Rates]:
+    """Return what earlier measurements took, by unit. Core hours count all threads of a process."""
+    rates = {}
     for row in rows:
-        ran, examples = row.get("settings", {}), row.get("examples")
-        with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):  # an error, or of another source
-            on_cpu, threads = ran["device"] == "cpu", ran["threads"]
-            cores = (max(threads) if isinstance(threads, list) else threads) if on_cpu else 1
-            each = cores * row["seconds"] / examples["evaluated"]
-            kind = f"{'core' if on_cpu else 'GPU'} hours on {ran['hardware']}"
-            if ran["weights"]:
-                rates.setdefault(kind, {})[row["model"]] = each, ran["weights"]
-    hours, total = Counter(), Counter()
+        settings, examples = row.get("settings") or {}, row.get("examples") or {}
+        evaluated, weights = examples.get("evaluated"), settings.get("weights")
+        if "error" in row or not evaluated or not weights:  # a failure, or from another source
+            continue
+        is_cpu, threads = settings["device"] == "cpu", settings["threads"]
+        if isinstance(threads, list):  # from workers of several kinds
+            threads = max(threads)
+        unit = f"{'core' if is_cpu else 'GPU'} hours on {settings['hardware']}"
+        seconds = (threads if is_cpu else 1) * row["seconds"] / evaluated
+        known = rates.setdefault(unit, Rates(unit))
+        known.seconds[row["model"]] = seconds
+        known.per_byte[row["model"]] = seconds / weights
+    return rates
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is left to do for a model."""
+
+    model: Model
+    shards: int
+    examples: int
+    download: int  # bytes
+    error: Exception | None
+
+
+def remaining_work(run: Run, job: Job) -> Remaining:
+    """Count the pending shards and their examples, and the bytes to download for them."""
+    todo = []
+    for forward_pass in job.passes:
+        if not forward_pass.file.exists():
+            todo += pending(make_shards(run.task, forward_pass))
+    examples = sum(len(shard.data.examples) for shard in todo)
+    return Remaining(job.model, len(todo), examples, to_download(job.model) if todo else 0, job.error)
+
+
+def describe_plan(run: Run, jobs: Iterable[Job], rows: list[dict]) -> Iterator[str]:
+    """Yield what there is to do, one line per model, then the totals and the hours expected."""
+    rates = measured_rates(rows)
+    models = []
     for job in jobs:
-        parts = [part for part in job.passes if not part.file.exists()]
-        left = [shard for part in parts for shard in pending(make_shards(task, part))]
-        examples, model = sum(len(shard.data.examples) for shard in left), job.model
-        fetched = to_download(model) if left else 0
-        total.update(models=1, failed=bool(job.error), shards=len(left), examples=examples, bytes=fetched)
-        for kind, known in rates.items():
-            rate = statistics.median(each / size for each, size in known.values())
-            hours[kind] += known.get(model.name, (rate * model.weights,))[0] * examples / 3600
-        todo = (
-            f"cannot be measured: {job.error}"
-            if job.error
-            else f"{len(left)} shards of {examples:,} examples"
-        )
-        yield f"{model.name}  {todo}, {fetched / 1e6:,.1f} of {model.weights / 1e6:,.1f} MB to download"
+        left = remaining_work(run, job)
+        models.append(left)
+        todo = f"{left.shards} shards of {left.examples:,} examples"
+        if left.error:
+            todo = f"cannot be measured: {left.error}"
+        size = f"{left.download / 1e6:,.1f} of {left.model.weights / 1e6:,.1f} MB to download"
+        yield f"{left.model.name}  {todo}, {size}"
+    failed = sum(1 for left in models if left.error)
+    shards, examples = sum(left.shards for left in models), sum(left.examples for left in models)
     yield (
-        f"{total['models']:,} models, {total['failed']:,} of them cannot be measured: {total['shards']:,} "
-        f"shards of {total['examples']:,} examples, {total['bytes'] / 1e9:,.2f} GB to download"
+        f"{len(models):,} models, {failed:,} of them cannot be measured: {shards:,} shards of "
+        f"{examples:,} examples, {sum(left.download for left in models) / 1e9:,.2f} GB to download"
     )
-    for kind, known in rates.items():
-        yield f"about {hours[kind]:,.2f} {kind}, by the rates of {len(known)} models measured before"
+    for unit, known in rates.items():
+        hours = sum(known.estimate(left.model, left.examples) for left in models)
+        yield f"about {hours:,.2f} {unit}, by the rates of {len(known.seconds)} models measured before"
     if not rates:
-        yield "how long it takes is not known: --results has no measurement to go by"
+        yield "no time estimate: --results is empty"

@@ -9,11 +9,10 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness.checkpoint import file_digest
 from harness.plan import subset
 from harness.shards import read_predictions
 from harness.task import Data, Task, task_for
-from scored.files import ROOT, UserError, display_path
+from scored.files import ROOT, UserError, display_path, sha256
 
 TOLERANCE = 1e-12  # of a fraction: what summing in another order may change
 CHUNK = 5_000  # images whose scores for all classes are in memory at once
@@ -98,7 +97,7 @@ def check_rows(rows: Iterable[dict], predictions: Path | None, folders: dict[str
         file = find_predictions(row, predictions)
         if file is None:
             continue
-        if file_digest(file) != row["predictions"]["sha256"]:
+        if sha256(file) != row["predictions"]["sha256"]:
             yield row, f"{display_path(file)} is not the file that was scored (its SHA-256 differs)"
             continue
         yield row, compare(row["metrics"], score_again(row, file, folders))

@@ -1,8 +1,8 @@
-"""What does a model score? The chores that the three task scripts share; none of their science is here.
+"""The command line that the task scripts share: choose models, measure each in its own process, write rows.
 
-A task script hands a `Task` to `start`, which reads the arguments, chooses the models, runs each in a process
-of its own and writes one row per model, split and protocol to `results/<FOLDER>/<task>.json`, and the raw
-outputs to `predictions/<FOLDER>/*.parquet` (not in git). Run again, it does only what is not done yet.
+A task script passes a `Task` to `main`, which writes one row per model, split and protocol to
+`results/<FOLDER>/<task>.json`, and the raw outputs to `predictions/<FOLDER>/*.parquet` (not in git). Run
+again, it measures only what is missing.
 
     python reproducibility/sentiment_analysis.py MODEL --data FOLDER
 """
@@ -13,210 +13,246 @@ import functools
 import re
 import sys
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from harness.checkpoint import (
-    Model,
-    describe_error,
-    parse_model_argument,
-    read_card,
-    resolve,
-)
-from harness.cluster import cluster_flags, connected, run_on_cluster
-from harness.plan import choose, estimate, plan_passes, saved_jobs, splits
+from harness.checkpoint import Model, describe_error, parse_model_argument, read_card, resolve
+from harness.cluster import run_on_cluster
+from harness.nodes import cluster_flags, connected
+from harness.plan import choose_models, describe_plan, plan_passes, saved_jobs, splits_to_measure
 from harness.process import run_in_process
 from harness.rows import add_row, code_state, error_row, make_row, read_rows, row_key
 from harness.task import CLAIM, Job, Run, StageError, Task
 from ptm import PTM
+from scored.benchmarks import Benchmark
 from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, display_path
+from scored.matching import compare_row, mark_headline
 
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
+COLUMNS = 120  # of a printed row
+
+
+# ── Arguments ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def device_name(text: str) -> str:
+    """Check the name of a torch device."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:N or mps, not {text!r}")
+    return text
 
 
 def machine_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say how much is measured, and on what machine; explain.py has them too."""
-
-    def positive(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
-        return int(text)
-
-    def device(text: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-            raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:N or mps, not {text!r}")
-        return text
-
+    """Add the flags that say how much is measured, and on what machine; explain.py has them too."""
     add = parser.add_argument
     add("--limit", type=positive, metavar="N", help="only N examples, drawn with a fixed seed (default: all)")
     add("--batch-size", type=positive, metavar="N", help="halved on out-of-memory (default: by device)")
-    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--device", type=device_name, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--dtype", choices=DTYPES, default="float32", help="auto is the checkpoint's own")
-    add(
-        "--timeout",
-        type=positive,
-        default=1800,
-        metavar="S",
-        help="seconds without progress after which to stop",
-    )
-    add("--force", action="store_true", help="measure again what is measured already")
+    progress = "stop a model after S seconds without progress"
+    add("--timeout", type=positive, default=1800, metavar="S", help=progress)
+    add("--force", action="store_true", help="re-measure even if a result exists")
     add("--predictions", type=Path, default=HERE / "predictions", metavar="DIR", help="folder of raw outputs")
     cluster_flags(parser)
 
 
-def arguments(task: Task, words: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(task: Task, arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse a task script's command line."""
     parser = argparse.ArgumentParser(
-        description=f"Measures models of {task.name} on {task.dataset}.",
+        description=f"Evaluate {task.name} models on {task.dataset}.",
         epilog="Exit code: 0 all measured, 1 some model failed (its row says why), 2 wrong usage or no data.",
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("models", nargs="*", metavar="MODEL", help="Hub id, id@revision or local folder (default: every model"
-        f" in --modelinfo that claims something on {task.dataset} and is not in --ignore)")  # fmt: skip
+    models = (
+        "Hub id, id@revision or local folder (default: every model in --modelinfo that claims something on "
+        f"{task.dataset} and is not in --ignore)"
+    )
+    results = HERE / "results" / task.folder / f"{task.name}.json"
+    add("models", nargs="*", metavar="MODEL", help=models)
     add("--data", type=Path, metavar="DIR", help=task.data_help)
-    add(
-        "--split",
-        choices=task.splits,
-        help=f"default: the protocol's; where it has none, {task.default_split}",
-    )
+    add("--split", choices=task.splits, help=f"default: the protocol's, or else {task.default_split}")
     add("--protocol", action="append", choices=task.protocols, help="may be repeated (default: all)")
-    add(
-        "--from-predictions",
-        action="store_true",
-        help="load no model: score what lies in --predictions again",
-    )
-    add(
-        "--plan",
-        action="store_true",
-        help="print what there is to do and how long it may take; measure nothing",
-    )
-    add("--results", type=Path, default=HERE / "results" / task.folder / f"{task.name}.json", metavar="FILE",
-        help="rows")  # fmt: skip
+    add("--from-predictions", action="store_true", help="re-score saved predictions; load no model")
+    add("--plan", action="store_true", help="print the work and a time estimate; measure nothing")
+    add("--results", type=Path, default=results, metavar="FILE", help="rows")
     add("--modelinfo", type=Path, default=ROOT / "modelinfo.json", metavar="FILE", help="file of Hub records")
-    add("--ignore", type=Path, default=ROOT / "ignore.json", metavar="FILE", help="models that cannot be had")
+    add("--ignore", type=Path, default=ROOT / "ignore.json", metavar="FILE", help="unavailable models")
     machine_flags(parser)
-    return parser.parse_args(words)
+    args = parser.parse_args(arguments)
+    if args.from_predictions:
+        args.force = False  # there is nothing to run again
+    return args
 
 
-def measure(run: Run, job: Job) -> Iterator[dict]:
-    """A row per pass and protocol; where the job or its process fails, one with the error is the last.
-
-    After a cluster's work there is nothing left to do but the scores.
-    """
-    from tqdm import tqdm
-
-    task, args, code = run.task, run.args, run.code
-    options = {k: getattr(args, k) for k in ("device", "dtype", "batch_size")}
-    options["force"] = args.force and not args.cluster
-    bar = tqdm(desc=job.model.name[-50:], unit=" examples", leave=False, disable=None)
-    try:
-        if job.error:
-            raise job.error
-        if not job.passes:
-            return
-        for kind, *said in run_in_process(task, job.model, job.passes, options, args.timeout):
-            if kind == "stage":
-                bar.set_postfix_str(said[0])
-            elif kind == "tick":
-                bar.n, bar.total = said
-                bar.refresh()
-            elif kind == "scored":
-                yield make_row(task, job.passes[said[0]], *said[1:], code)
-            elif kind == "refused":
-                why = StageError("score", said[2])
-                yield error_row(task, job.model, why, code, job.passes[said[0]], said[1])
-    except StageError as why:
-        yield error_row(task, job.model, why, code)
-    finally:
-        bar.close()
-
-
-def plan_job(run: Run, text: str, known: PTM | None, done: set) -> Job:
-    """What is wanted of the model that `text` names, save rows with a key in `done`; or why nothing."""
-    model, stage = Model(*parse_model_argument(text), (), None), "resolve"
-    try:
-        model = resolve(text)
-        read = known if known and known.sha == model.revision else read_card(model)
-        claims = [c for c in read.claims if c.dataset == run.task.dataset]
-        if known and not known.sha and not claims:  # of an unknown revision, as those of the study
-            claims = [c for c in known.claims if c.dataset == run.task.dataset]
-        stage = "data"
-        passes = plan_passes(run, model, claims)
-    except Exception as why:
-        return Job(model, error=StageError(stage, describe_error(why)))
-    for part in passes:
-        for name in [n for n, p in part.protocols.items() if row_key(part.record, n, p) in done]:
-            del part.protocols[name]
-    return Job(model, [part for part in passes if part.protocols])
+# ── Inputs are checked before a model is loaded ───────────────────────────────────────────────────────────
 
 
 def require_writable(flag: str, folder: Path) -> None:
-    """Raises UserError for a folder that cannot be written to, rather than after a model's forward passes."""
+    """Raise UserError for a folder that cannot be written to, rather than after a model's forward passes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as why:
-        raise UserError(
-            f"cannot write to {display_path(folder)}: {why.strerror}; choose another with {flag}"
-        ) from why
+    except OSError as error:
+        reason = f"cannot write to {display_path(folder)}: {error.strerror}"
+        raise UserError(f"{reason}; choose another with {flag}") from error
+
+
+def require_device(name: str) -> None:
+    """Raise UserError for a device that this machine lacks."""
+    if name in ("auto", "cpu"):
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from error
+
+
+def load_splits(run: Run) -> None:
+    """Load the data of every split that the chosen protocols fix. Raises UserError for missing data."""
+    task, split = run.task, run.args.split
+    protocols = {name: task.protocols[name] for name in run.args.protocol or task.protocols}
+    skipped = [name for name in protocols if not splits_to_measure(task, protocols[name], split, [])]
+    if skipped:
+        print(f"skipping {', '.join(skipped)}: not defined on split {split}", file=sys.stderr)
+    if len(skipped) == len(protocols):
+        raise UserError(f"--split {split}: none of the chosen protocols uses this split")
+    for protocol in protocols.values():
+        if protocol.split != CLAIM or split:
+            for name in splits_to_measure(task, protocol, split, []):
+                run.load(name)
 
 
 def check_inputs(run: Run) -> None:
-    """Raises UserError for a device, data or a split that are not there, before any model is loaded."""
+    """Raise UserError for a device, data, a split, a package or a folder that cannot be used."""
     task, args = run.task, run.args
     if args.data and not args.data.is_dir():
         raise UserError(f"--data: there is no folder {args.data}. It must hold: {task.data_help}")
-    if args.cluster:
-        args.data = args.data and args.data.resolve()  # workers have other working directories
-    elif args.device not in ("auto", "cpu"):
-        import torch
-
-        try:
-            torch.empty(1, device=args.device)
-        except (RuntimeError, AssertionError) as why:
-            raise UserError(f"--device {args.device}: {str(why).splitlines()[0]}") from why
-    wanted = {name: task.protocols[name] for name in args.protocol or task.protocols}
-    if args.split and (out := [n for n, p in wanted.items() if not splits(task, p, args.split, [])]):
-        print(f"left out: {', '.join(out)}, which is not measured on {args.split}", file=sys.stderr)
-        if len(out) == len(wanted):
-            raise UserError(f"--split {args.split}: no protocol asked for is measured on it")
-    for protocol in wanted.values():
-        if protocol.split != CLAIM or args.split:
-            for split in splits(task, protocol, args.split, []):
-                run.load(split)
-    if not args.plan and not args.from_predictions:
+    if not args.cluster:
+        require_device(args.device)
+    load_splits(run)
+    if args.plan:
+        return
+    if not args.from_predictions:
         require_packages("torch", "transformers")  # else a model's process blames the model
-    if not args.plan:
-        require_writable("--results", args.results.parent)
-        require_writable("--predictions", args.predictions / task.folder)
+    require_writable("--results", args.results.parent)
+    require_writable("--predictions", args.predictions / task.folder)
 
 
-def show(row: dict) -> None:
-    """A row as a line: measurements to stdout, failures to stderr."""
+# ── What is to be measured ────────────────────────────────────────────────────────────────────────────────
+
+
+def claims_of(task: Task, model: Model, known: PTM | None) -> list:
+    """Return what the model claims on the data set, at the revision that is measured.
+
+    A record of an unknown revision, such as the study's, is used if the card claims nothing.
+    """
+    card = known if known and known.sha == model.revision else read_card(model)
+    claims = [claim for claim in card.claims if claim.dataset == task.dataset]
+    if not claims and known and not known.sha:
+        claims = [claim for claim in known.claims if claim.dataset == task.dataset]
+    return claims
+
+
+def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job:
+    """Plan the model that `text` names, without the rows whose key is in `done`."""
+    model, stage = Model(*parse_model_argument(text), (), None), "resolve"
+    try:
+        model = resolve(text)
+        claims = claims_of(run.task, model, known)
+        stage = "data"
+        passes = plan_passes(run, model, claims)
+    except Exception as error:  # of many kinds; it becomes the model's row
+        return Job(model, error=StageError(stage, describe_error(error)))
+    remaining = []
+    for forward_pass in passes:
+        protocols = {}
+        for name, protocol in forward_pass.protocols.items():
+            if row_key(forward_pass.record, name, protocol) not in done:
+                protocols[name] = protocol
+        if protocols:
+            remaining.append(replace(forward_pass, protocols=protocols))
+    return Job(model, remaining)
+
+
+def plan_jobs(run: Run, rows: list[dict]) -> tuple[Iterable[Job], int]:
+    """Return the jobs, planned one by one as they are taken, and their number."""
+    if run.args.from_predictions:
+        jobs = list(saved_jobs(run))
+        return jobs, len(jobs)
+    done = set() if run.args.force else {row.get("key") for row in rows if "error" not in row}
+    models = choose_models(run)
+    return (plan_job(run, text, known, done) for text, known in models), len(models)
+
+
+# ── Measuring ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def measure(run: Run, job: Job) -> Iterator[dict]:
+    """Yield a row per pass and protocol; if the job or its process fails, the last row holds the error.
+
+    After a cluster's work only the scores are left to compute.
+    """
     from tqdm import tqdm
 
-    where = "  ".join(filter(None, [row["model"], row["split"], row["protocol"]]))
-    where = "".join(c if c.isprintable() else "?" for c in where)  # a name may hold anything
-    if "error" in row:
-        tqdm.write(f"{where}  failed at {row['stage']}: {row['error']}", file=sys.stderr)
+    if job.error:
+        yield error_row(run, job.model, job.error)
         return
-    values = [
-        f"{k} {v:.4f} [{', '.join(f'{x:.4f}' for x in row['intervals'].get(k, []))}]"
-        for k, v in row["metrics"].items()
-    ]
-    tqdm.write(f"{where}  {'  '.join(values)}", file=sys.stdout)
+    if not job.passes:
+        return
+    args = run.args
+    options = {
+        "device": args.device,
+        "dtype": args.dtype,
+        "batch_size": args.batch_size,
+        "force": args.force and not args.cluster,
+    }
+    bar = tqdm(desc=job.model.name[-50:], unit=" examples", leave=False, disable=None)
+    try:
+        for event in run_in_process(run.task, job.model, job.passes, options, args.timeout):
+            match event:
+                case ("stage", name):
+                    bar.set_postfix_str(name)
+                case ("progress", done, total):
+                    bar.n, bar.total = done, total
+                    bar.refresh()
+                case ("scored", number, protocol, record, scores):
+                    yield make_row(run, job.passes[number], protocol, record, scores)
+                case ("refused", number, protocol, reason):
+                    error = StageError("score", reason)
+                    yield error_row(run, job.model, error, job.passes[number], protocol)
+    except StageError as error:
+        yield error_row(run, job.model, error)
+    finally:
+        bar.close()
 
 
 def measure_all(run: Run, jobs: Iterable[Job]) -> Iterator[Iterable[dict]]:
-    """The rows of each job; on a cluster in the order in which they are done, scored while it works on."""
-    if not run.args.cluster or run.args.from_predictions:
-        yield from (measure(run, job) for job in jobs)
+    """Yield the rows of each job; on a cluster in the order in which the jobs are done."""
+    if run.args.cluster and not run.args.from_predictions:
+        yield from score_beside_cluster(run, jobs)
         return
+    for job in jobs:
+        yield measure(run, job)
+
+
+def score_beside_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[list[dict]]:
+    """Score each job in a thread while the cluster works on the next ones."""
     waiting = deque()
     with ThreadPoolExecutor(2) as pool:
         try:
@@ -225,45 +261,82 @@ def measure_all(run: Run, jobs: Iterable[Job]) -> Iterator[Iterable[dict]]:
                     waiting.append(pool.submit(list, measure(run, job)))
                     while waiting and (waiting[0].done() or len(waiting) > 8):
                         yield waiting.popleft().result()
-            yield from (scored.result() for scored in waiting)  # while the cluster's processes end
+            for rows in waiting:
+                yield rows.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # what has begun is waited for, no more
+            pool.shutdown(wait=False, cancel_futures=True)  # waits only for what has begun
             raise
 
 
-def run_task(task: Task) -> int:
+# ── Output ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def verdict_on_claim(row: dict, benchmark: Benchmark) -> str:
+    """Return the verdict on what the card claims, if possible on the headline metric; "" without a claim."""
+    comparisons, _ = compare_row(row, row["claims"], benchmark)
+    comparisons = sorted(mark_headline(comparisons, benchmark), key=lambda c: not c.headline)
+    return comparisons[0].verdict if comparisons else ""
+
+
+def format_row(row: dict, benchmark: Benchmark) -> str:
+    """Format a row as one line: model, split, protocol, headline metric with interval, verdict; or error."""
+    name = "".join(c if c.isprintable() else "?" for c in row["model"])  # it may hold anything
+    if "error" in row:
+        place = [name, row["split"], row["protocol"]]
+        return f"{'  '.join(filter(None, place))}  failed at {row['stage']}: {row['error']}"
+    metric = benchmark.headline
+    parts = [row["split"], row["protocol"], f"{metric} undefined"]
+    if metric in row["metrics"]:
+        parts[-1] = f"{metric} {row['metrics'][metric]:.4f}"
+    interval = row["intervals"].get(metric)
+    if interval:
+        parts[-1] += f" [{interval[0]:.4f}, {interval[1]:.4f}]"
+    parts.append(verdict_on_claim(row, benchmark))
+    rest = "  ".join(filter(None, parts))
+    space = COLUMNS - len(rest) - 2
+    if len(name) > space:
+        name = "…" + name[1 - space :]
+    return f"{name}  {rest}"
+
+
+def write_rows(run: Run, measured: Iterable[Iterable[dict]], total: int) -> Counter:
+    """Write and print each row as soon as it is measured; count the models by outcome."""
     from tqdm import tqdm
 
-    args = arguments(task)
+    outcomes = Counter()
+    for rows in tqdm(measured, desc=run.task.name, total=total, unit=" models", disable=None):
+        outcome = "measured before"
+        for row in rows:
+            add_row(run.args.results, run.task, row)
+            has_failed = "error" in row
+            line = format_row(row, run.task.benchmark)
+            tqdm.write(line, file=sys.stderr if has_failed else sys.stdout)
+            if has_failed or outcome != "failed":
+                outcome = "failed" if has_failed else "measured"
+        outcomes[outcome] += 1
+    return outcomes
+
+
+def run_task(task: Task) -> int:
+    """Measure what the command line says; return the exit code."""
+    args = parse_arguments(task)
+    if args.cluster and args.data:
+        args.data = args.data.resolve()  # workers have other working directories
     load = functools.cache(lambda split: task.load_data(args.data, split))
     this_run = Run(task, args, code_state(task), load)
     check_inputs(this_run)
-    done = set() if args.force else {r.get("key") for r in read_rows(args.results, task) if "error" not in r}
-    if args.from_predictions:
-        args.force = False  # there is nothing to run again
-        jobs = list(saved_jobs(this_run))
-        count = len(jobs)
-    else:
-        chosen = choose(this_run)
-        count = len(chosen)
-        jobs = (plan_job(this_run, text, known, done) for text, known in chosen)
+    rows = read_rows(args.results, task)
+    jobs, total = plan_jobs(this_run, rows)
     if args.plan:
-        print(*estimate(task, jobs, read_rows(args.results, task)), sep="\n")
+        print(*describe_plan(this_run, jobs, rows), sep="\n")
         return 0
-    counts = {"measured": 0, "failed": 0, "measured before": 0}
     with contextlib.closing(measure_all(this_run, jobs)) as measured:
-        for rows in tqdm(measured, desc=task.name, total=count, unit=" models", disable=None):
-            failed = made = 0
-            for row in rows:
-                add_row(args.results, task, row)
-                show(row)
-                made, failed = made + 1, failed + ("error" in row)
-            counts["failed" if failed else "measured" if made else "measured before"] += 1
-    said = ", ".join(f"{n} {what}" for what, n in counts.items())
-    print(f"{said}; rows in {display_path(args.results)}", file=sys.stderr)
-    return 1 if counts["failed"] else 0
+        outcomes = write_rows(this_run, measured, total)
+    summary = ", ".join(f"{outcomes[name]} {name}" for name in ("measured", "failed", "measured before"))
+    print(f"{summary}; rows in {display_path(args.results)}", file=sys.stderr)
+    return 1 if outcomes["failed"] else 0
 
 
 def main(task: Task) -> None:
-    """Runs a task script."""
+    """Run a task script and exit."""
     run(lambda: run_task(task))

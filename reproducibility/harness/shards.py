@@ -1,7 +1,7 @@
-"""Which examples has a model answered already? Raw outputs on disk: a file per shard, then one per pass.
+"""Raw outputs on disk: one file per shard, merged into one file per forward pass.
 
-A shard is a part of the data that one process answers at a time. Local runs and runs on a cluster cut the
-data alike, so that their batches, and with them their numbers, are the same. Used through `harness.py`.
+A shard is the part of the data that a process computes per request. Local runs and runs on a cluster shard
+the data alike, so that their batches, and with them their numbers, are the same.
 """
 
 import json
@@ -9,10 +9,34 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypedDict
+
+import msgspec
 
 from harness.checkpoint import CannotMeasure
 from harness.task import Batch, Data, ForwardPass, Task, versions
 from scored.files import UserError, atomic_write, display_path
+
+
+class SavedRecord(TypedDict):
+    """The fields that are read of the record in a file of saved predictions."""
+
+    model: str
+    revision: str
+    dataset_revision: str
+    split: str
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None
+    dtype: str
+    inputs: dict
+    key: str
+    claims: list
+    examples: dict
+    code: dict[str, str | bool | None]
+    about: dict
+    measured_at: str
+    seconds: float
+    ran: dict
+    versions: dict
 
 
 @dataclass(frozen=True)
@@ -23,19 +47,24 @@ class Shard:
     file: Path
 
 
-def make_shards(task: Task, part: ForwardPass) -> list[Shard]:
-    """All shards of a pass, the same ones in every run."""
-    data, folder = part.data, part.file.with_name(f".{part.file.stem}.shards")
+def shards_folder(forward_pass: ForwardPass) -> Path:
+    """Return the folder of a pass's shards, beside its file."""
+    return forward_pass.file.with_name(f".{forward_pass.file.stem}.shards")
+
+
+def make_shards(task: Task, forward_pass: ForwardPass) -> list[Shard]:
+    """Divide a pass's data into shards, the same ones in every run."""
+    data, folder = forward_pass.data, shards_folder(forward_pass)
     order = task.shard_order(data) if task.shard_order else range(len(data.examples))
-    starts = range(0, len(order), task.shard_size)
-    return [
-        Shard(data.take(order[start : start + task.shard_size]), folder / f"{number:05}.parquet")
-        for number, start in enumerate(starts)
-    ]
+    shards = []
+    for start in range(0, len(order), task.shard_size):
+        part = data.take(order[start : start + task.shard_size])
+        shards.append(Shard(part, folder / f"{len(shards):05}.parquet"))
+    return shards
 
 
 def pending(shards: list[Shard]) -> list[Shard]:
-    """The shards without raw outputs, or with outputs of other libraries than today's."""
+    """Return the shards without raw outputs, or with outputs of other library versions."""
     now = versions()
     return [
         shard
@@ -44,18 +73,18 @@ def pending(shards: list[Shard]) -> list[Shard]:
     ]
 
 
-def discard(part: ForwardPass) -> None:
-    """Forgets a pass's raw outputs, finished or not."""
-    part.file.unlink(missing_ok=True)
-    shutil.rmtree(part.file.with_name(f".{part.file.stem}.shards"), ignore_errors=True)
+def discard(forward_pass: ForwardPass) -> None:
+    """Delete a pass's raw outputs, complete or not."""
+    forward_pass.file.unlink(missing_ok=True)
+    shutil.rmtree(shards_folder(forward_pass), ignore_errors=True)
 
 
-def as_table(batch: Batch, index: Sequence[int]):
-    """A batch's columns as an Arrow table, with each example's place in the full split."""
+def as_table(batch: Batch, indices: Sequence[int]):
+    """Return a batch's columns as an Arrow table; column `example` is the index in the full split."""
     import numpy as np
     import pyarrow as pa
 
-    columns = {"example": pa.array([int(index[i]) for i in batch.indices], pa.int32())}
+    columns = {"example": pa.array([int(indices[i]) for i in batch.indices], pa.int32())}
     for name, values in batch.columns.items():
         if isinstance(values, np.ndarray) and values.ndim == 2:
             values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
@@ -63,78 +92,125 @@ def as_table(batch: Batch, index: Sequence[int]):
     return pa.table(columns)
 
 
-def save(file: Path, data: Data, tables: list, facts: dict) -> None:
-    """Writes a shard's raw outputs. Raises CannotMeasure unless each example is answered or among the unread."""
+def save_shard(file: Path, data: Data, tables: list, facts: dict) -> None:
+    """Write a shard's raw outputs. Raises CannotMeasure unless each example is predicted or unreadable."""
     import pyarrow as pa
 
-    answered = [i for table in tables for i in table["example"].to_pylist()]
-    if sorted([*answered, *facts["unread"]]) != sorted(data.indices):
-        raise CannotMeasure(f"{len(answered)} answers for {len(data.examples)} examples: not one each")
-    full = [table for table in tables if len(table)] or tables[:1]
-    _write(file, pa.concat_tables(full).sort_by("example"), facts)
+    predicted = [i for table in tables for i in table["example"].to_pylist()]
+    if sorted([*predicted, *facts["unreadable"]]) != sorted(data.indices):
+        raise CannotMeasure(f"{len(predicted)} predictions for {len(data.examples)} examples")
+    filled = [table for table in tables if len(table)] or tables[:1]
+    _write(file, pa.concat_tables(filled).sort_by("example"), facts)
 
 
 def _write(file: Path, table, record: dict) -> None:
     import pyarrow.parquet as pq
 
     table = table.replace_schema_metadata({"scored": json.dumps(record)})
-    with atomic_write(file, "wb") as opened:
-        pq.write_table(table, opened, compression="zstd")
+    with atomic_write(file, "wb") as output:
+        pq.write_table(table, output, compression="zstd")
 
 
-def merge_shards(part: ForwardPass, shards: list[Shard]) -> None:
-    """Makes one file of a pass's shards, in the data's order. Raises CannotMeasure unless all are answered."""
+def merge_shards(forward_pass: ForwardPass, shards: list[Shard]) -> None:
+    """Merge a pass's shards into one file, in the data's order.
+
+    Raises CannotMeasure if an example is unreadable or differs from the data's, or if the shards disagree on
+    the model's facts.
+    """
     import pyarrow as pa
 
-    read = [read_predictions(shard.file) for shard in shards]
-    unread = {int(i): why for _, facts in read for i, why in facts["unread"].items()}
-    if unread:
-        for shard, (_, facts) in zip(shards, read, strict=True):
-            if facts["unread"]:  # so that they are read again once they are mended
-                shard.file.unlink()
-        first, why = min(unread.items())
-        raise CannotMeasure(
-            f"{len(unread)} of {len(part.data.examples)} examples not answered; example {first}: {why}"
-        )
-    about = read[0][1]["about"]
-    if any(facts["about"] != about for _, facts in read):
-        discard(part)
+    tables, records = [], []
+    for shard in shards:
+        table, record = read_predictions(shard.file)
+        tables.append(table)
+        records.append(record)
+    _check_unreadable(forward_pass, shards, records)
+    if any(record["about"] != records[0]["about"] for record in records):
+        discard(forward_pass)
         raise CannotMeasure("its shards do not agree on its labels or preprocessing; run it again")
-    ran = {name: [facts["ran"][name] for _, facts in read] for name in read[0][1]["ran"]}
-    whole = part.record | {
-        "about": about,
-        "measured_at": max(facts["measured_at"] for _, facts in read),
-        "seconds": sum(facts["seconds"] for _, facts in read),
-        "ran": {
-            name: values[0] if len(set(values)) == 1 else sorted(set(values)) for name, values in ran.items()
-        },
-        "versions": read[0][1]["versions"],
-    }
-    table = pa.concat_tables([table for table, _ in read]).sort_by("example")
-    answered = table["hash"].to_pylist() if part.data.hashes else ()
-    changed = [i for i, (a, b) in enumerate(zip(answered, part.data.hashes, strict=True)) if b and a != b]
-    if changed:  # while it was measured, or on a machine of a cluster that has other data there
-        discard(part)
+    table = pa.concat_tables(tables).sort_by("example")
+    _check_hashes(forward_pass, table)
+    _write(forward_pass.file, table, forward_pass.record | _merge_records(records))
+    shutil.rmtree(shards_folder(forward_pass), ignore_errors=True)
+
+
+def _check_unreadable(forward_pass: ForwardPass, shards: list[Shard], records: list[dict]) -> None:
+    """Raise CannotMeasure if an example was unreadable; its shard is deleted, to be read again next time."""
+    unreadable = {}
+    for shard, record in zip(shards, records, strict=True):
+        if record["unreadable"]:
+            shard.file.unlink()
+        for index, reason in record["unreadable"].items():
+            unreadable[int(index)] = reason
+    if unreadable:
+        first, reason = min(unreadable.items())
+        total = len(forward_pass.data.examples)
         raise CannotMeasure(
-            f"{len(changed)} examples were not those of the data, such as example {changed[0]}"
+            f"{len(unreadable)} of {total} examples are unreadable; example {first}: {reason}"
         )
-    _write(part.file, table, whole)
-    shutil.rmtree(shards[0].file.parent, ignore_errors=True)
+
+
+def _check_hashes(forward_pass: ForwardPass, table) -> None:
+    """Raise CannotMeasure if an example changed meanwhile, or is another one on a machine of a cluster."""
+    expected = forward_pass.data.hashes
+    if not expected:
+        return
+    changed = []
+    for i, (hash_read, hash_expected) in enumerate(zip(table["hash"].to_pylist(), expected, strict=True)):
+        if hash_expected and hash_read != hash_expected:
+            changed.append(i)
+    if changed:
+        discard(forward_pass)
+        raise CannotMeasure(f"{len(changed)} examples differ from the data's, such as example {changed[0]}")
+
+
+def _merge_records(records: list[dict]) -> dict:
+    """Return one record for all shards of a pass; settings that differ become lists."""
+    ran = {}
+    for name in records[0]["ran"]:
+        values = sorted({record["ran"][name] for record in records})
+        ran[name] = values[0] if len(values) == 1 else values
+    return {
+        "about": records[0]["about"],
+        "measured_at": max(record["measured_at"] for record in records),
+        "seconds": sum(record["seconds"] for record in records),
+        "ran": ran,
+        "versions": records[0]["versions"],
+    }
 
 
 def read_predictions(path: Path) -> tuple:
-    """The raw outputs in a Parquet file, and the record of what made them."""
+    """Return the raw outputs in a Parquet file and the record of what produced them. Raises UserError."""
     import pyarrow.parquet as pq
 
     return pq.read_table(path), read_metadata(path)
 
 
 def read_metadata(path: Path) -> dict:
-    """What made the raw outputs in a Parquet file. Raises UserError for a file that does not say so."""
+    """Return the record of what produced the raw outputs in a Parquet file. Raises UserError without one."""
     import pyarrow
     import pyarrow.parquet as pq
 
     try:
         return dict(json.loads(pq.read_schema(path).metadata[b"scored"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, pyarrow.ArrowException) as why:
-        raise UserError(f"{display_path(path)} holds no saved predictions ({why!r}); move it away") from why
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, pyarrow.ArrowException) as error:
+        raise not_predictions(path, error) from error
+
+
+def read_complete_metadata(path: Path, task: Task) -> dict:
+    """Return the record of a complete pass of this task. Raises UserError for any other file."""
+    record = read_metadata(path)
+    try:
+        msgspec.convert(record, SavedRecord)
+        if record["split"] not in task.splits:
+            raise ValueError(f"unknown split {record['split']!r}")
+        if "hash" not in record["code"]:
+            raise ValueError("it does not say which code produced it")
+    except ValueError as error:
+        raise not_predictions(path, error) from error
+    return record
+
+
+def not_predictions(path: Path, error: Exception) -> UserError:
+    """Return the error for a file without saved predictions."""
+    return UserError(f"{display_path(path)} is not a predictions file ({error!r}); move or delete it")

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.metadata
+import inspect
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -126,6 +127,11 @@ class Task:
     architecture: str = ""  # end of the architectures' names in config.json: "ForObjectDetection"
     choice_names: dict[str, str] = field(default_factory=dict)  # choice -> name of the factor
     choice_values: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the values of a choice
+
+    @property
+    def script(self) -> Path:
+        """The task script, which defines `score`."""
+        return Path(inspect.getsourcefile(self.score))
 
     @property
     def benchmark(self) -> Benchmark:

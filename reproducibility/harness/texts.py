@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.checkpoint import CannotMeasure, load_pretrained, refuse_remote_code
-from harness.process import map_in_threads
 from harness.task import Batch, Data
+from harness.threads import map_in_threads
 from scored.benchmarks import Benchmark
 from scored.files import UserError
 

@@ -2,7 +2,7 @@
 
 First the same model on the same cores, as a local run and with --cluster local: wall-clock seconds of both
 commands, start of Ray included. Then a SIMULATION of 1,000 models of 50 shards each on 64 workers: the
-project's own board decides what is done next, loads and shards take the seconds that were just measured
+project's own scheduler decides what is done next, loads and shards take the seconds that were just measured
 here, workers crash and nodes are lost at random. The ideal is the shards' seconds divided by 64.
 
     python tests/benchmarks/cluster.py [--images 4000] [--repeat 2]
@@ -23,6 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
+from harness.scheduler import ScheduledJob, Scheduler  # noqa: E402
+from harness.task import StageError  # noqa: E402
+
 MODELS = {
     "sentiment_analysis": ("emotion-tiny", "emotion"),
     "image_classification": ("mobilenet-v2", "imagenet"),
@@ -100,70 +103,92 @@ def measured() -> list[tuple[float, float]]:
     return found
 
 
-def simulate(kinds: list[tuple[float, float]], args, seed: int) -> tuple[float, float, dict]:
-    """(seconds until all is done, ideal seconds, counts) of one simulated run; times vary by a tenth."""
-    from harness.cluster import Board, Work
-    from harness.task import StageError
+class Simulation:
+    """One simulated run: the project's scheduler, workers and nodes that fail at random.
 
-    draw, counts = random.Random(seed), {"crashes": 0, "nodes lost": 0, "loads": 0, "failed models": 0}
-    times = [draw.choice(kinds) for _ in range(args.models)]
-    board = Board(Work(i, list(range(args.shards))) for i in range(args.models))
-    home = {worker: worker // (args.workers // args.nodes) for worker in range(args.workers)}
-    events, busy, idle, spent, now, tokens = [], {}, set(home), 0.0, 0.0, itertools.count()
+    Times vary by a tenth. `kinds` are (seconds to load, seconds of a shard), drawn for each model.
+    """
 
-    def begin(worker: int, work=None) -> None:
-        """The worker's next shard; of another model, after loading it, where its own has none left."""
+    def __init__(self, kinds: list[tuple[float, float]], args, seed: int):
+        self.args, self.draw = args, random.Random(seed)
+        self.counts = {"crashes": 0, "nodes lost": 0, "loads": 0, "failed models": 0}
+        self.times = [self.draw.choice(kinds) for _ in range(args.models)]
+        self.scheduler = Scheduler(ScheduledJob(i, list(range(args.shards))) for i in range(args.models))
+        self.node_of = {worker: worker // (args.workers // args.nodes) for worker in range(args.workers)}
+        self.events, self.busy, self.idle = [], {}, set(self.node_of)
+        self.computed, self.now, self.tokens = 0.0, 0.0, itertools.count()
+
+    def after(self, seconds: float, *event) -> None:
+        heapq.heappush(self.events, (self.now + seconds, *event))
+
+    def assign(self, worker: int, job: ScheduledJob | None = None) -> None:
+        """Give a worker its next shard, after loading another model if its own has none left."""
         load = 0.0
-        if not work or not work.todo:
-            if work:
-                work.workers -= 1
-            if not (work := board.hire()):
-                idle.add(worker)
+        if not job or not job.todo:
+            if job:
+                job.workers -= 1
+            job = self.scheduler.add_worker()
+            if not job:
+                self.idle.add(worker)
                 return
-            load = times[work.job][0]
-            counts["loads"] += 1
-        number, seconds = work.todo.popleft(), times[work.job][1] * draw.uniform(0.9, 1.1)
-        busy[worker] = work, number, seconds, next(tokens)
-        heapq.heappush(events, (now + load + seconds, "shard", worker, busy[worker][-1]))
+            load = self.times[job.job][0]
+            self.counts["loads"] += 1
+        number, seconds = job.todo.popleft(), self.times[job.job][1] * self.draw.uniform(0.9, 1.1)
+        token = next(self.tokens)
+        self.busy[worker] = job, number, seconds, token
+        self.after(load + seconds, "shard", worker, token)
 
-    def drop(worker: int, why: str) -> None:
-        work, number, *_ = busy.pop(worker)
-        work.workers -= 1
-        board.lost(work, number, StageError("predict", why, True))
+    def lose(self, worker: int, reason: str) -> None:
+        job, number, *_ = self.busy.pop(worker)
+        job.workers -= 1
+        self.scheduler.shard_crashed(job, number, StageError("predict", reason, True))
 
-    for node in range(args.nodes):
-        heapq.heappush(events, (draw.expovariate(1 / args.node_lost), "lost", node, 0))
-    while True:
-        for worker in [*idle]:
-            idle.discard(worker)
-            begin(worker)
-        if not busy and not board.open:
-            break
-        now, kind, who, token = heapq.heappop(events)
-        if kind == "shard" and who in busy and busy[who][-1] == token:
-            work, _, seconds, _ = busy[who]
-            if draw.random() < args.crash:
-                counts["crashes"] += 1
-                drop(who, "crash")
-                idle.add(who)
+    def end_shard(self, worker: int) -> None:
+        job, _, seconds, _ = self.busy[worker]
+        if self.draw.random() < self.args.crash:
+            self.counts["crashes"] += 1
+            self.lose(worker, "crash")
+            self.idle.add(worker)
+            return
+        del self.busy[worker]
+        self.computed += seconds
+        if not job.error:
+            self.scheduler.shard_done(job)
+        self.assign(worker, job)
+
+    def lose_node(self, node: int) -> None:
+        self.counts["nodes lost"] += 1
+        for worker, its_node in self.node_of.items():
+            if its_node != node:
                 continue
-            del busy[who]
-            spent += seconds
-            if not work.why:
-                board.answered(work)
-            begin(who, work)
-        elif kind == "lost":
-            counts["nodes lost"] += 1
-            for worker in [w for w, node in home.items() if node == who]:
-                idle.discard(worker)
-                if worker in busy:
-                    drop(worker, "node lost")
-            heapq.heappush(events, (now + args.node_back, "back", who, 0))
-        elif kind == "back":
-            idle |= {w for w, node in home.items() if node == who and w not in busy}
-            heapq.heappush(events, (now + draw.expovariate(1 / args.node_lost), "lost", who, 0))
-    counts["failed models"] = sum(work.why is not None for work in board.closed)
-    return now, spent / args.workers, counts
+            self.idle.discard(worker)
+            if worker in self.busy:
+                self.lose(worker, "node lost")
+        self.after(self.args.node_back, "back", node, 0)
+
+    def lose_later(self, node: int) -> None:
+        self.after(self.draw.expovariate(1 / self.args.node_lost), "lost", node, 0)
+
+    def run(self) -> tuple[float, float, dict]:
+        """(seconds until all is done, ideal seconds, counts)."""
+        for node in range(self.args.nodes):
+            self.lose_later(node)
+        while True:
+            for worker in [*self.idle]:
+                self.idle.discard(worker)
+                self.assign(worker)
+            if not self.busy and not self.scheduler.active:
+                break
+            self.now, kind, who, token = heapq.heappop(self.events)
+            if kind == "shard" and who in self.busy and self.busy[who][-1] == token:
+                self.end_shard(who)
+            elif kind == "lost":
+                self.lose_node(who)
+            elif kind == "back":
+                self.idle |= {w for w, node in self.node_of.items() if node == who and w not in self.busy}
+                self.lose_later(who)
+        self.counts["failed models"] = sum(job.error is not None for job in self.scheduler.finished)
+        return self.now, self.computed / self.args.workers, self.counts
 
 
 def main() -> None:
@@ -192,7 +217,7 @@ def main() -> None:
           f"{args.node_lost / 3600:g} h and back after {args.node_back:g} s")  # fmt: skip
     found = []
     for seed in range(3):
-        taken, ideal, counts = simulate(kinds, args, seed)
+        taken, ideal, counts = Simulation(kinds, args, seed).run()
         said = ", ".join(f"{n:,} {what}" for what, n in counts.items())
         found.append((ideal / taken, taken / 3600, ideal / 3600, said))
         print(f"   {taken / 3600:.2f} h, ideal {ideal / 3600:.2f} h, {taken / ideal - 1:+.1%}; {said}")

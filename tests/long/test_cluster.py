@@ -1,6 +1,5 @@
 """Does a cluster give the numbers of a local run, whatever is lost on the way? On real Ray, three nodes."""
 
-import argparse
 import contextlib
 import functools
 import itertools
@@ -18,11 +17,10 @@ from pathlib import Path
 import pytest
 
 from bench import Bench, failures
-from harness import cluster, shards
-from harness.checkpoint import CannotMeasure, Model
-from harness.task import Batch, Data, ForwardPass, Job, Run, StageError
+from harness.nodes import RAY
+from harness.scheduler import MAX_TRIES
+from harness.shards import read_predictions
 from project import ROOT
-from scored.files import UserError, exclusive
 
 # Ray's word for "loopback only": it would bind to the machine's address, and connect to no other.
 ENV = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "TOY_SHARD": "2"}
@@ -30,127 +28,6 @@ STORE = 80 << 20  # bytes of each node's object store
 COPIES = {"sentiment_analysis": ("emotion-tiny", 4), "image_classification": ("mobilenet-v2", 3),
           "detection": ("yolos-tiny-overfit", 3)}  # fmt: skip
 DATA = {"sentiment_analysis": "emotion", "image_classification": "imagenet", "detection": "coco"}
-
-
-# ── The board: what is done next ──────────────────────────────────────────────────────────────────────────
-
-
-def works(*counts: int) -> list[cluster.Work]:
-    return [cluster.Work(name, list(range(n))) for name, n in enumerate(counts)]
-
-
-def test_a_worker_takes_a_model_of_its_own_before_it_helps_with_another():
-    board = cluster.Board(works(4, 0, 4, 9))
-    hired = [board.hire() for _ in range(3)]
-    assert [work.job for work in hired] == [0, 2, 3]
-    assert [work.job for work in board.closed] == [1]  # nothing to do
-    for work in hired:
-        work.todo.popleft()
-    # 3, 3 and 8 shards left; the one with the most a worker is joined while it has two or more for each
-    assert [board.hire().job for _ in range(6)] == [3, 3, 0, 2, 3, 3]
-    assert board.hire() is None
-
-
-def test_a_lost_shard_comes_back_three_times_at_most():
-    board = cluster.Board(works(2))
-    work = board.hire()
-    for tries in range(1, cluster.TRIES + 1):
-        assert work.todo.popleft() == 0
-        board.lost(work, 0, StageError("load", "gone", True))
-        assert bool(board.closed) == (tries == cluster.TRIES)
-    assert work.why.reason == "gone" and not work.todo and board.hire() is None
-
-
-def test_a_model_without_workers_comes_before_a_new_one():
-    board = cluster.Board(works(3, 3))
-    work = board.hire()
-    number = work.todo.popleft()
-    work.workers -= 1  # its node is lost
-    board.lost(work, number, StageError("start", "lost", True))
-    assert board.hire() is work
-
-
-def test_what_another_run_has_is_asked_for_again():
-    busy, free = works(2, 2)
-    board = cluster.Board(iter([free, None, None, busy]))
-    assert board.hire() is free
-    free.todo.clear()
-    assert board.hire() is None and board.hire() is None and board.more
-    assert board.hire() is busy
-    busy.todo.clear()
-    assert board.hire() is None and not board.more
-
-
-# ── Shards ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def passes(folder: Path, n: int, size: int, order=None) -> tuple[list[shards.Shard], ForwardPass]:
-    data = Data("test", "r", "", [str(i) for i in range(n)], list(range(n)), n, selected=range(100, 100 + n))
-    part = ForwardPass({"model": "m"}, data, {}, {}, folder / "whole.parquet")
-    return shards.make_shards(argparse.Namespace(shard_size=size, shard_order=order), part), part
-
-
-def save(shard: shards.Shard, **facts) -> None:
-    batch = Batch(range(len(shard.data.examples)), {"hash": list(shard.data.examples)})
-    made = {"about": {}, "unread": {}, "measured_at": "", "seconds": 1.5, "ran": {"device": "cpu"}}
-    made |= {"versions": shards.versions()} | facts
-    shards.save(shard.file, shard.data, [shards.as_table(batch, shard.data.indices)], made)
-
-
-def test_shards_are_cut_in_the_tasks_order_and_joined_in_the_datas(tmp_path):
-    made, part = passes(tmp_path, 7, 3, lambda data: [6, 0, 5, 1, 4, 2, 3])
-    assert [shard.data.examples for shard in made] == [["6", "0", "5"], ["1", "4", "2"], ["3"]]
-    assert shards.pending(made) == made
-    save(made[1])
-    assert shards.pending(made) == [made[0], made[2]]
-    save(made[0], ran={"device": "cuda"})
-    save(made[2], versions={"torch": "another"})
-    assert shards.pending(made) == [made[2]]  # other libraries: answered again
-    save(made[2])
-    shards.merge_shards(part, made)
-    table, record = shards.read_predictions(part.file)
-    assert table["example"].to_pylist() == list(range(100, 107))
-    assert table["hash"].to_pylist() == list("0123456")
-    assert record["seconds"] == 4.5 and record["ran"]["device"] == ["cpu", "cuda"]
-    assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
-
-
-def test_shards_that_disagree_or_lack_answers_are_not_joined(tmp_path):
-    made, part = passes(tmp_path, 4, 2)
-    save(made[0])
-    save(made[1], about={"labels": ["x"]})
-    with pytest.raises(CannotMeasure, match="do not agree"):
-        shards.merge_shards(part, made)
-    assert shards.pending(made) == made and not part.file.exists()
-    with pytest.raises(CannotMeasure, match="2 answers for 2 examples: not one each"):
-        save(made[0], unread={100: "broken"})
-
-
-@pytest.mark.tried(
-    "an image that is another one on a worker than on the driver", 1, "the model's row is an error"
-)
-def test_answers_to_other_examples_are_not_joined(tmp_path):
-    made, part = passes(tmp_path, 4, 2)
-    part.data.__dict__["hashes"] = ["0", "1", "", "other"]  # the third could not be read before
-    for shard in made:
-        save(shard)
-    with pytest.raises(CannotMeasure, match="1 examples were not those of the data, such as example 3"):
-        shards.merge_shards(part, made)
-    assert shards.pending(made) == made and not part.file.exists()
-    part.data.__dict__["hashes"] = list("0123")
-    for shard in made:
-        save(shard)
-    shards.merge_shards(part, made)
-    assert part.file.exists()
-
-
-def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
-    made, _ = passes(tmp_path, 2, 2)
-    save(made[0], versions=shards.versions() | {"pillow": "1.0"})
-    content = made[0].file.read_bytes()
-    with pytest.raises(UserError, match=r"far has pillow 1.0 \(here .*: install the same"):
-        cluster.accept(made[0], "far", content)
-    assert not made[0].file.exists()
 
 
 # ── Ray ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +82,7 @@ def bench(tmp_path, nodes):
 
 def workers() -> list[int]:
     """The processes of Ray below this one that answer shards at this moment."""
-    found = subprocess.run(["pgrep", "-f", "^ray::Worker.answer"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-f", "^ray::Worker.compute"], capture_output=True, text=True)
     return [pid for pid in map(int, found.stdout.split()) if below(pid)]
 
 
@@ -254,13 +131,13 @@ def test_crashes_are_tried_again_elsewhere_and_cost_one_model_at_most(bench):
     done = bench.run(*models, *bench.cluster)
     assert done.returncode == 1 and "2 measured, 2 failed" in done.stderr, done.stderr
     assert failures(bench.rows()) == {
-        "crashes": ("predict", "its process was killed by SIGABRT"),
+        "crashes": ("predict", "the process was killed by SIGABRT"),
         "raises": ("load", "ValueError: two lines"),
     }
     loads = (Path(bench.env["TOY_LOADS"])).read_text().split()[::2]
     loads = {name: loads.count(name) for name in set(loads)}
     # Five shards are worth two workers at once: two shards may be tried, or the work shared, before the end.
-    assert loads.pop("crashes") in range(cluster.TRIES, 2 * cluster.TRIES + 1)
+    assert loads.pop("crashes") in range(MAX_TRIES, 2 * MAX_TRIES + 1)
     assert loads.pop("once") in (2, 3) and loads.pop("good") in (1, 2)
     assert loads == {"raises": 1}
     answers = [line for line in bench.answers() if line.startswith("once ")]
@@ -304,18 +181,6 @@ def test_a_driver_that_is_interrupted_says_so(bench, number, code):
     wait_for(lambda: not workers())
 
 
-def test_what_is_answered_already_holds_no_lock(tmp_path):
-    _, part = passes(tmp_path, 2, 2)
-    part.file.write_bytes(b"")
-    args = argparse.Namespace(force=False, gpus_per_model=0, cpus_per_model=1)
-    job = Job(Model("m", "r", (), None), [part])
-    made = cluster.opened(Run(None, args, {}, None), [job])
-    work = next(made)
-    assert not work.shards
-    with exclusive(part.file, wait=False) as mine:
-        assert mine
-
-
 @pytest.mark.tried(
     "three runs at once of the same two models, two of them on a cluster", 3,
     "each waits for what another one has; each shard is answered once",
@@ -330,7 +195,7 @@ def test_runs_beside_each_other_answer_each_shard_once(bench):
     ]
     said = [run.communicate(timeout=180)[1] for run in runs]
     assert [run.returncode for run in runs] == [0] * 3, said
-    assert any("waiting for another run, which has " in text for text in said)
+    assert any("waiting for another run to release " in text for text in said)
     assert sorted(row["model"].rsplit("/", 1)[-1] for row in bench.rows()) == ["one", "two"]
     assert all(row["metrics"] == {"accuracy": 0.45} for row in bench.rows())
     assert len(bench.answers()) == len(set(bench.answers())) == 10
@@ -386,9 +251,7 @@ def test_ten_models_on_three_nodes_are_measured_as_in_a_local_run(shared, tmp_pa
             assert run.returncode == 0, error
             rows[where] = json.loads((out / "rows.json").read_text())["rows"]
             files = sorted(out.rglob("*.parquet"))
-            tables[where] = {
-                path.name: shards.read_predictions(path)[0].replace_schema_metadata() for path in files
-            }
+            tables[where] = {path.name: read_predictions(path)[0].replace_schema_metadata() for path in files}
         assert len(rows["local"]) == 2 * count
         assert same(rows["cluster"]) == same(rows["local"])
         assert tables["cluster"] == tables["local"]  # to the bit
@@ -515,30 +378,9 @@ def test_without_the_flag_ray_is_not_needed(bench, tmp_path):
     env = {"PYTHONPATH": str(tmp_path / "lib")}
     assert bench.run(bench.model("good"), "--protocol", "scored-2022", env=env).returncode == 0
     done = bench.run(bench.model("good"), "--cluster", "local", env=env)
-    assert done.returncode == 2 and f"pip install {cluster.RAY}" in done.stderr
+    assert done.returncode == 2 and f"pip install {RAY}" in done.stderr
 
 
 def test_one_pin_of_ray():
     pins = [line for line in (ROOT / "tests/requirements.txt").read_text().splitlines() if "ray" in line]
-    assert pins == [cluster.RAY] and f"pip install {cluster.RAY}" in (ROOT / "README.md").read_text()
-
-
-def test_a_plan_counts_what_is_left_and_how_long_it_takes(bench):
-    models = [bench.model("one"), bench.model("two")]
-    words = [*models, "--protocol", "scored-2022", "--plan"]
-    done = bench.run(*words)
-    assert done.returncode == 0 and not bench.results.exists()
-    lines = done.stdout.splitlines()
-    assert "5 shards of 10 examples" in lines[0] and "2 models, 0 of them cannot" in lines[2]
-    assert "10 shards of 20 examples" in lines[2] and "is not known" in lines[3]
-    assert bench.run(models[0], "--protocol", "scored-2022").returncode == 0
-    rows = bench.rows()
-    rows[0] |= {"seconds": 7200.0}
-    rows[0]["settings"] |= {"threads": [2, 4], "hardware": "abacus"}  # from workers of two kinds
-    rows.append({"model": "other", "revision": None, "split": None, "protocol": None, "error": "failed"})
-    bench.results.write_text(json.dumps({"task": "toy", "rows": rows}))
-    done = bench.run(*words)
-    assert (
-        "0 shards of 0 examples" in done.stdout and "5 shards of 10 examples" in done.stdout.splitlines()[2]
-    )
-    assert "about 8.00 core hours on abacus, by the rates of 1 models" in done.stdout  # weights of equal size
+    assert pins == [RAY] and f"pip install {RAY}" in (ROOT / "README.md").read_text()

@@ -212,10 +212,10 @@ def slowly(module) -> None:
 
 def add(path: Path, writer: int) -> None:
     slowly(rows)
-    task = SimpleNamespace(name="toy", format_text=None)
+    task = SimpleNamespace(name="toy", dataset="emotion", format_text=None, script=Path("toy.py"))
     for number in range(EACH):
         row = {"model": f"w{writer}/m{number}", "revision": "1", "split": "test", "protocol": "standard"}
-        row |= {"task": "toy", "dataset": "numbers", "source": "measured", "metrics": {}}
+        row |= {"task": "toy", "dataset": "emotion", "source": "measured", "metrics": {}}
         row |= {
             "dataset_revision": "1",
             "settings": {"limit": None},

@@ -1087,7 +1087,7 @@ def test_runner_reads_or_rejects_any_file_of_its_own(call, tmp_path, monkeypatch
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("test", "validation"):
         (tmp_path / f"{split}.json").write_text(json.dumps(list(range(10))))
-    old = {"task": "toy", "rows": [MEASURED | {"protocol": "doubled"}, FAILED]}
+    old = {"schema": 2, "task": "toy", "rows": [MEASURED | {"protocol": "doubled"}, FAILED]}
     places = ["--data", tmp_path, "--results", rows, "--predictions", tmp_path / "p"]
     if data.draw(st.booleans()):
         rows.write_text(json.dumps(changed(data.draw, old)))

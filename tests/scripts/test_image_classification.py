@@ -323,4 +323,4 @@ def test_command_refuses_a_set_with_one_unreadable_image(shared, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     row = json.loads(rows.read_text())["rows"][0]
     assert row["stage"] == "predict" and "metrics" not in row
-    assert row["error"].startswith("1 of 6 examples not answered; example 3: OSError: "), row["error"]
+    assert row["error"].startswith("1 of 6 examples are unreadable; example 3: OSError: "), row["error"]

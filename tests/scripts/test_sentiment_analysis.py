@@ -166,7 +166,7 @@ def test_models_that_cannot_be_measured_are_rows_that_say_why(zoo, tmp_path):
     stage, why = errors.pop(("corrupt", None))
     assert stage == "load" and "SafetensorError" in why
     stage, why = errors.pop(("own-code", None))
-    assert stage == "load" and why.startswith("it needs remote code, which is never run")
+    assert stage == "load" and why.startswith("it needs remote code, which is never executed")
     assert not errors and not (zoo / "ran").exists()
     measured = {(Path(r["model"]).name, r["protocol"]): r["notes"]["labels"] for r in rows if "metrics" in r}
     assert measured == {
