@@ -19,7 +19,7 @@ from msgspec.structs import asdict, replace
 from ptm import PTM
 from scored.benchmarks import TABLE, Benchmark, benchmark_named, benchmark_of, read_benchmarks
 from scored.cli import HelpFormatter, run
-from scored.comparisons import ComparisonFile, Series
+from scored.comparisons import ComparisonFile, Series, Summary
 from scored.err_figures import draw_discrepancies, draw_headline, series_label
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
 from scored.laboratories import cross_check, read_reference
@@ -120,20 +120,29 @@ def compare(
         datasets = {}
         for name, benchmark in benchmarks.items():
             rows_here = [row for row in rows if row["dataset"] == name]
-            unnamed = []
-            for differences in results["discrepancies"]:
-                series = (differences["dataset"], differences["source"], differences["protocol"])
-                if series == (name, source, protocol):
-                    unnamed.append(differences)
-            if not rows_here and not unnamed:
-                continue
-            summary = summarize(benchmark, rows_here, unnamed, known, threshold)
-            if source == STUDY:
-                summary = replace(summary, published=published["off_by_more_than_1_percent"].get(name))
-            datasets[name] = summary
+            unnamed = differences_of(results, name, source, protocol)
+            if rows_here or unnamed:
+                datasets[name] = summarize(benchmark, rows_here, unnamed, known, threshold)
+        if source == STUDY:
+            datasets = add_published(datasets, published)
         measured = max(str(row.get("measured_at") or "")[:10] for row in rows)
         all_series.append(Series(source=source, protocol=protocol, measured=measured, datasets=datasets))
     return add_standard_verdicts(all_series)
+
+
+def differences_of(results: dict, dataset: str, source: str, protocol: str) -> list[dict]:
+    """Select the differences without model names that belong to a data set in one series."""
+    selected = []
+    for entry in results["discrepancies"]:
+        if (entry["dataset"], entry["source"], entry["protocol"]) == (dataset, source, protocol):
+            selected.append(entry)
+    return selected
+
+
+def add_published(datasets: dict[str, Summary], published: dict) -> dict[str, Summary]:
+    """Add to each of the study's summaries what the paper printed."""
+    printed = published["off_by_more_than_1_percent"]
+    return {name: replace(summary, published=printed.get(name)) for name, summary in datasets.items()}
 
 
 def sources_and_protocols(rows: list[dict]) -> list[tuple[str, str]]:
@@ -171,7 +180,7 @@ def add_standard_verdicts(all_series: list[Series]) -> list[Series]:
 def points_by_cause(explanations: list[dict]) -> dict[str, dict[str, float]]:
     """Add up the absolute points of each cause, by data set."""
     points, models = defaultdict(Counter), Counter()
-    for explanation in explanations:
+    for explanation in sorted(explanations, key=lambda explanation: explanation["dataset"]):
         name = explanation["dataset"]
         models[name] += 1
         for cause in explanation["causes"]:

@@ -84,21 +84,30 @@ def compare_row(row: dict, claims: list[dict], benchmark: Benchmark) -> tuple[li
         comparison = compare_claim(claim, row, benchmark)
         if comparison is not None:
             comparisons.append(comparison)
+    return comparisons, why_left_out(row, claims, claims_here, comparisons, benchmark)
+
+
+def why_left_out(
+    row: dict,
+    claims: list[dict],
+    claims_here: list[dict],
+    comparisons: list[Comparison],
+    benchmark: Benchmark,
+) -> str | None:
+    """Return why none of a row's comparisons can count in the headline; None if any can."""
     if any(can_count(comparison, benchmark) for comparison in comparisons):
-        return comparisons, None
+        return None
     if row.get("error"):
-        reason = f"failed ({row['stage']})" if row.get("stage") else row["error"]
-    elif not claims:
-        reason = "no claim"
-    elif not claims_here:
-        reason = "no claim on this data set"
-    elif not is_whole(row):
-        reason = why_incomplete(row)
-    elif any(comparison.verdict == "claim underspecified" for comparison in comparisons):
-        reason = "claim underspecified"
-    else:
-        reason = "claim on another metric"
-    return comparisons, reason
+        return f"failed ({row['stage']})" if row.get("stage") else row["error"]
+    if not claims:
+        return "no claim"
+    if not claims_here:
+        return "no claim on this data set"
+    if not is_whole(row):
+        return why_incomplete(row)
+    if any(comparison.verdict == "claim underspecified" for comparison in comparisons):
+        return "claim underspecified"
+    return "claim on another metric"
 
 
 def can_count(comparison: Comparison, benchmark: Benchmark) -> bool:
