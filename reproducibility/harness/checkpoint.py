@@ -65,7 +65,7 @@ def digest(*parts: object) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Describe an exception in one line of at most 500 characters, with what to do where that is known."""
+    """Describe an exception in a line of at most 500 characters, with what to do where that is known."""
     for kind in type(error).__mro__:
         if kind.__name__ in ADVICE:
             return ADVICE[kind.__name__]
@@ -84,27 +84,27 @@ def parse_model_argument(text: str) -> tuple[str, str | None]:
     return name if name.startswith("../") else f"./{name}", None  # never mistaken for a Hub id
 
 
-def with_retries(ask: Callable, *words, **options):
-    """What the Hub answers. A used-up quota is waited for as it says, a fault of the network for a while."""
+def with_retries(call: Callable, *arguments, **options):
+    """Call the Hub; wait out rate limits and retry network errors."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import parse_ratelimit_headers
 
     for wait in WAITS:
         try:
-            return ask(*words, **options)
-        except HfHubHTTPError as why:
-            code, quota = why.response.status_code, parse_ratelimit_headers(why.response.headers)
+            return call(*arguments, **options)
+        except HfHubHTTPError as error:
+            code, quota = error.response.status_code, parse_ratelimit_headers(error.response.headers)
             if quota and not quota.remaining:
                 wait = quota.reset_in_seconds + 1
             if (code != 429 and code < 500) or wait > MAX_QUOTA_WAIT:
                 raise
             reason = f"answers {code}"
-        except httpx2.TransportError as why:
-            reason = f"does not answer ({type(why).__name__})"
+        except httpx2.TransportError as error:
+            reason = f"does not answer ({type(error).__name__})"
         print(f"the Hub {reason}: waiting {wait} s", file=sys.stderr)
         time.sleep(wait)
-    return ask(*words, **options)
+    return call(*arguments, **options)
 
 
 def resolve(text: str) -> Model:

@@ -339,7 +339,8 @@ def test_out_of_memory_becomes_a_row_and_the_run_continues(bench):
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # noqa: E731
     done = bench.run(*models, "--protocol", "scored-2022", preexec_fn=limit)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert failures(bench.rows()) == {at: (at, checkpoint.KNOWN["MemoryError"]) for at in ("load", "predict")}
+    reason = checkpoint.ADVICE["MemoryError"]
+    assert failures(bench.rows()) == {at: (at, reason) for at in ("load", "predict")}
     assert [Path(row["model"]).name for row in bench.rows() if "metrics" in row] == ["good"]
 
 

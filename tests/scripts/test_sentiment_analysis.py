@@ -204,7 +204,7 @@ def test_the_code_in_a_pickle_does_not_run(zoo, tmp_path, zipped):
                _use_new_zipfile_serialization=zipped)  # fmt: skip
     done, rows = run(tmp_path / "evil", folder, "--data", zoo / "data", "--protocol", "scored-2022")
     assert done.returncode == 1 and rows[0]["stage"] == "load"
-    assert rows[0]["error"].startswith("its weights are a pickle with more in it than tensors")
+    assert rows[0]["error"].startswith("its pickled weights hold more than tensors")
     assert not (tmp_path / "ran").exists()
     pickle.loads(pickle.dumps(Payload(tmp_path / "ran"))).close()
     assert (tmp_path / "ran").exists()  # the payload works where it is let
