@@ -13,10 +13,9 @@ from pathlib import Path
 
 from harness import coco, images, reference
 from harness.checkpoint import CannotMeasure
-from harness.coco import STATS
 from harness.runner import main
 from harness.task import Data, Task
-from scored.benchmarks import benchmark_named
+from scored.benchmarks import COCO_METRICS, benchmark_named
 from scored.files import UserError
 
 COCO = benchmark_named("coco")
@@ -219,7 +218,7 @@ def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
     inputs = scoring_inputs(table, data, protocol, order)
     draws = coco.resampled(*inputs, RESAMPLES)
     metrics, intervals = {}, {}
-    for number, (name, stat) in enumerate(zip(STATS, coco.coco_stats(*inputs), strict=True)):
+    for number, (name, stat) in enumerate(zip(COCO_METRICS, coco.coco_stats(*inputs), strict=True)):
         if stat < 0:
             continue
         metrics[name] = float(stat)
@@ -240,7 +239,7 @@ def reference_scores(table, data: Data, protocol: Protocol, model_facts: dict) -
     """Compute the same metrics with pycocotools."""
     order, _ = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
     stats = reference.coco_stats(*scoring_inputs(table, data, protocol, order))
-    return {name: float(stat) for name, stat in zip(STATS, stats, strict=True) if stat >= 0}
+    return {name: float(stat) for name, stat in zip(COCO_METRICS, stats, strict=True) if stat >= 0}
 
 
 def format_text(row: dict) -> str:

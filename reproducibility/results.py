@@ -5,14 +5,23 @@ rows that the task scripts write; writes `results.json` and `results.csv`. The s
 apart by `source` and `protocol`. Running it twice changes nothing.
 
     python reproducibility/results.py
+    python reproducibility/results.py --check    # score saved predictions once more, write nothing
 """
 
 import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import reference
 from harness.rows import safe_name
-from scored.benchmarks import TABLE, Benchmark, benchmark_in_folder, benchmark_of, read_benchmarks
+from scored.benchmarks import (
+    TABLE,
+    Benchmark,
+    all_benchmarks,
+    benchmark_in_folder,
+    benchmark_of,
+    read_benchmarks,
+)
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
 from scored.schema import SCHEMA, PublishableRow, check, check_row
@@ -26,6 +35,11 @@ COLUMNS = (
 ROW_ORDER = ("task", "dataset", "source", "protocol", "split", "model", "measured_at")
 COUNTED_BY = ["dataset", "source", "protocol", "state"]
 ADVICE = "fix or remove it"
+CHECK_HELP = (
+    "score saved predictions once more, with scikit-learn and pycocotools: print a line per row, exit with 1 "
+    "if a metric differs, and write nothing"
+)
+DATA_HELP = "data for --check if predictions hold no labels (coco, imagenet-1k); may be repeated"
 
 
 @dataclass
@@ -162,6 +176,14 @@ def print_counts(results: dict) -> None:
 # ── The command ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+def parse_data(text: str) -> tuple[str, Path]:
+    """Parse DATASET=DIR."""
+    dataset, _, folder = text.partition("=")
+    if not folder or dataset not in all_benchmarks() or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"must be DATASET=DIR of a data set and a folder, not {text!r}")
+    return dataset, Path(folder)
+
+
 def parse_arguments() -> argparse.Namespace:
     """Parse and check the command line. Raises UserError."""
     parser = argparse.ArgumentParser(
@@ -173,6 +195,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--datasets", type=Path, default=TABLE, metavar="FILE", help="table of data sets")
     add("--eval-results", type=Path, metavar="DIR", help="folder for the Hub's .eval_results YAML")
     add("--source-url", metavar="URL", help="where these results are published, for --eval-results")
+    add("--check", action="store_true", help=CHECK_HELP)
+    add("--predictions", type=Path, metavar="DIR", help="raw outputs for --check (default: as the rows say)")
+    add("--data", type=parse_data, action="append", metavar="DATASET=DIR", help=DATA_HELP)
     args = parser.parse_args()
     if args.eval_results and not (args.source_url or "").startswith(("https://", "http://")):
         raise UserError("--eval-results needs --source-url, the address where these results are published")
@@ -185,6 +210,8 @@ def main() -> int:
     args = parse_arguments()
     benchmarks = read_benchmarks(args.datasets)
     results = gather(args.results, benchmarks)
+    if args.check:
+        return reference.report(results["rows"], args.predictions, dict(args.data or ()))
     write_json(args.output / "results.json", results)
     with atomic_write(args.output / "results.csv") as file:
         file.write(results_table(results["rows"]))

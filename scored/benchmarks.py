@@ -9,6 +9,8 @@ import msgspec
 from scored.files import ROOT, UserError, display_path
 
 TABLE = ROOT / "scored" / "benchmarks.toml"
+# COCO's twelve numbers, in the order in which pycocotools prints them
+COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 ADD_ENTRY = f"add an entry to {display_path(TABLE)}"
 
 

@@ -6,11 +6,10 @@ import msgspec
 from msgspec.structs import asdict
 
 from ptm import PTM
-from scored.benchmarks import Benchmark
+from scored.benchmarks import COCO_METRICS, Benchmark
 from scored.verdicts import STUDY
 
 PROTOCOL = "scored-2022"
-TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 
 
 def study_row(
@@ -46,9 +45,9 @@ def study_row(
 def twelve_numbers(text: str) -> list[float]:
     """Parse the twelve lines that pycocotools prints. Raises ValueError if there are not twelve numbers."""
     numbers = [float(line.rpartition("=")[2]) for line in text.splitlines() if line.startswith(" Average")]
-    if len(numbers) != len(TWELVE) or not all(-1 <= number <= 1 for number in numbers):
+    if len(numbers) != len(COCO_METRICS) or not all(-1 <= number <= 1 for number in numbers):
         raise ValueError(
-            f"{len(numbers)} lines of pycocotools, {numbers}, instead of {len(TWELVE)} from -1 to 1"
+            f"{len(numbers)} lines of pycocotools, {numbers}, instead of {len(COCO_METRICS)} from -1 to 1"
         )
     return numbers
 
@@ -61,7 +60,7 @@ def read_study_text(path: Path, benchmark: Benchmark) -> list[dict]:
         return []
     model = header.get("model") or path.stem.replace("--", "/")
     claimed = {"AP": float(header["claimed AP"])} if "claimed AP" in header else {}
-    metrics = dict(zip(TWELVE, twelve_numbers(text), strict=True))
+    metrics = dict(zip(COCO_METRICS, twelve_numbers(text), strict=True))
     return [study_row(benchmark, model, metrics, claimed, header.get("source", "unknown"))]
 
 

@@ -7,10 +7,22 @@ import pytest
 import profiles
 from bench import bench
 from calling import run_script
+from emotion_models import emotion_models
+from measuring import explain_here, measure, mobilenet, one_thread
 from project import SHARED
 from zoo import altered, zoo
 
-__all__ = ["altered", "bench", "run_script", "zoo"]  # fixtures of support/
+__all__ = [  # fixtures of support/
+    "altered",
+    "bench",
+    "emotion_models",
+    "explain_here",
+    "measure",
+    "mobilenet",
+    "one_thread",
+    "run_script",
+    "zoo",
+]
 profiles.load()
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 
-STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+from scored.benchmarks import COCO_METRICS
 
 # ── Annotations ───────────────────────────────────────────────────────────────────────────────────────────
 # Bounds, because the scorer would silently take NaN, a negative width or an id beyond the doubles, and give
@@ -155,7 +155,7 @@ def resampled(image_ids, categories: dict[int, str], truth: dict, rows, times: i
     copied_rows[:, 0] = owners
     matched = _match(copies, categories, copied_truth, copied_rows)
     slices = matched.slice_by({str(number): draw.tolist() for number, draw in enumerate(draws)})
-    stats = [[slices[str(number)][name] for name in STATS] for number in range(times)]
+    stats = [[slices[str(number)][name] for name in COCO_METRICS] for number in range(times)]
     return np.where(np.array(stats) < 0, np.nan, stats)
 
 
@@ -201,7 +201,7 @@ def interval(stat: float, draws) -> list[float]:
 def twelve_lines(metrics: dict[str, float]) -> str:
     """Format the twelve numbers as pycocotools prints them; -1 for one that no object defines."""
     lines = []
-    for name in STATS:
+    for name in COCO_METRICS:
         title = "Average Precision  (AP)" if name.startswith("AP") else "Average Recall     (AR)"
         iou = {"AP50": "0.50     ", "AP75": "0.75     "}.get(name, "0.50:0.95")
         area = {"s": "small", "m": "medium", "l": "large"}.get(name[-1], "all")

@@ -6,9 +6,12 @@ scikit-learn gives accuracy and F1, pycocotools the twelve COCO numbers. Used by
 import contextlib
 import io
 import math
-from collections.abc import Iterable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+from harness.checkpoint import CannotMeasure, describe_error
 from harness.plan import subset
 from harness.shards import read_predictions
 from harness.task import Data, Task, task_for
@@ -85,22 +88,42 @@ def coco_stats(image_ids, categories: dict[int, str], truth: dict, rows, printed
 # ── Checking rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_rows(rows: Iterable[dict], predictions: Path | None, folders: dict[str, Path]) -> Iterator[tuple]:
-    """Score the saved predictions of each measured row again; yield (row, fault), fault "" if all agree.
+def report(rows: Iterable[dict], predictions: Path | None, folders: dict[str, Path]) -> int:
+    """Score the saved predictions of each row again and print a line per row; return 1 if a metric differs.
 
-    `predictions` is the folder to look in (None: where the row says); `folders` gives the data set's folder
-    by its name. A row whose predictions are not here is left out. Raises UserError for missing data.
+    `predictions` is the folder to look in (None: where the row says), `folders` the data by data set. Raises
+    UserError if no row can be checked.
     """
+    faults, skipped = [], Counter()
     for row in rows:
         if "predictions" not in row:  # a failure, or a row of another source
             continue
         file = find_predictions(row, predictions)
-        if file is None:
+        reason = skip_reason(row, file, folders)
+        if reason:
+            skipped[reason] += 1
             continue
-        if sha256(file) != row["predictions"]["sha256"]:
-            yield row, f"{display_path(file)} is not the file that was scored (its SHA-256 differs)"
-            continue
-        yield row, compare(row["metrics"], score_again(row, file, folders))
+        faults.append(check_row(row, file, folders))
+        names = f"{row['dataset']}  {row['model']}  {row['split']}  {row['protocol']}"
+        print(f"{names}  {faults[-1] or 'all metrics agree'}")
+    notes = [f"{count} rows not checked: {reason}" for reason, count in skipped.items()]
+    if not faults:
+        raise UserError(f"--check: {'; '.join(notes) or 'no rows of the task scripts'}")
+    for note in notes:
+        print(note, file=sys.stderr)
+    return 1 if any(faults) else 0
+
+
+def skip_reason(row: dict, file: Path | None, folders: dict[str, Path]) -> str:
+    """Say why a row cannot be checked, "" if it can."""
+    import pyarrow.parquet
+
+    if file is None:
+        return "their predictions are not here; use --predictions, or measure again"
+    has_labels = "label" in pyarrow.parquet.read_schema(file).names
+    if not has_labels and row["dataset"] not in folders:
+        return f"their predictions hold no labels; give --data {row['dataset']}=DIR"
+    return ""
 
 
 def find_predictions(row: dict, folder: Path | None) -> Path | None:
@@ -111,37 +134,37 @@ def find_predictions(row: dict, folder: Path | None) -> Path | None:
     return file if file.exists() else None
 
 
-def score_again(row: dict, file: Path, folders: dict[str, Path]) -> dict[str, float]:
-    """Compute a row's metrics from its predictions, under its protocol's choices."""
+def check_row(row: dict, file: Path, folders: dict[str, Path]) -> str:
+    """Say how a row's metrics differ from those of its predictions by the reference, "" if they agree."""
+    if sha256(file) != row["predictions"]["sha256"]:
+        return f"{display_path(file)} is not the file that was scored: its SHA-256 differs"
     task = task_for(row["dataset"])
     table, record = read_predictions(file)
     data = load_targets(task, table, record, folders.get(task.dataset))
-    protocol = task.protocol_type(**row["settings"]["choices"])
-    return task.reference_scores(table, data, protocol, record["about"])
+    try:
+        protocol = task.protocol_type(**row["settings"]["choices"])
+        return compare(row["metrics"], task.reference_scores(table, data, protocol, record["about"]))
+    except (CannotMeasure, KeyError, TypeError) as error:
+        return f"cannot be scored under its choices: {describe_error(error)}"
 
 
 def load_targets(task: Task, table, record: dict, folder: Path | None) -> Data:
-    """Return the data that predictions were made on, or their targets if the predictions hold them."""
-    if folder is None and "label" in table.column_names:
+    """Load the data that predictions were made on; without a folder, the labels that they hold."""
+    if folder is None:
         labels = table["label"].to_pylist()
         revision = record["dataset_revision"]
         return Data(record["split"], revision, "saved predictions", labels, labels, len(labels))
-    if folder is None:
-        raise UserError(
-            f"the predictions on {task.dataset} hold no labels: give --data {task.dataset}=DIR, "
-            f"with {task.data_help}"
-        )
     data = subset(task.load_data(folder, record["split"]), record["limit"])
     if data.revision != record["dataset_revision"]:
-        raise UserError(f"--data {task.dataset}={folder} is not the data that was measured; use that")
+        raise UserError(f"--data {task.dataset}={folder} is not the data that was measured")
     return data
 
 
 def compare(metrics: dict[str, float], reference: dict[str, float]) -> str:
-    """Say which metrics differ from the reference implementation's, "" for none."""
+    """Say which metrics differ from the reference's by more than TOLERANCE, "" for none."""
     faults = []
     for name in sorted({*metrics, *reference}):
         ours, theirs = metrics.get(name, math.nan), reference.get(name, math.nan)
         if not abs(ours - theirs) <= TOLERANCE:
             faults.append(f"{name} {ours!r}, reference {theirs!r}")
-    return "; ".join(faults)
+    return f"DIFFERS: {'; '.join(faults)}" if faults else ""

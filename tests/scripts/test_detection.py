@@ -1,7 +1,4 @@
-"""Are the COCO numbers those of pycocotools, and the boxes those of transformers one image at a time?"""
-
-import io
-import json
+"""detection.py: boxes as transformers gives them, one image at a time."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,227 +6,17 @@ import pytest
 
 import detection
 from harness import coco, images, reference
-from harness.checkpoint import CannotMeasure
-from harness.coco import STATS
-from harness.task import Data
-from scored.files import UserError
-
-NAMES = {1: "person", 2: "bicycle", 3: "airplane", 5: "tv", 7: "sofa bed"}
+from measuring import gathered
 
 
-def generated(n_images=60, seed=0) -> tuple[dict, np.ndarray]:
-    """Annotations with crowds, small and large objects, and detections near them, some with equal scores."""
-    rng = np.random.default_rng(seed)
-    ids, n = rng.permutation(10_000)[:n_images], 8 * n_images
-    size = np.exp(rng.normal(4, 1, (n, 2))).clip(3, 300)
-    boxes = np.round(np.c_[rng.uniform(0, 300, (n, 2)), size], 2)
-    truth = {
-        "image_id": rng.choice(ids, n),
-        "category_id": rng.choice(list(NAMES), n),
-        "bbox": boxes,
-        "area": size.prod(1) * 0.7,
-        "iscrowd": (rng.random(n) < 0.05).astype(int),
-    }
-    near = rng.integers(n, size=3 * n)
-    rows = np.c_[
-        truth["image_id"][near],
-        boxes[near] + rng.normal(0, 0.08, (3 * n, 4)) * np.tile(size[near], 2),
-        np.round(rng.random(3 * n), 2),
-        np.where(rng.random(3 * n) < 0.8, truth["category_id"][near], 1),
-    ]
-    rows[:, 3:5] = rows[:, 3:5].clip(1)
-    return {"ids": ids, "truth": truth}, rows
+def predict(model, data, batch_size) -> pa.Table:
+    """Predict the images in batches, some of them of several images."""
+    batches = list(detection.predict(model, data, detection.PROTOCOLS["standard"], batch_size))
+    assert max(len(batch.indices) for batch in batches) > 1 or batch_size == 1
+    return gathered(batches, data)
 
 
-# ── Scoring against pycocotools ───────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_generated_sets_score_as_pycocotools_to_the_last_bit(seed):
-    made, rows = generated(seed=seed)
-    ours = coco.coco_stats(made["ids"], NAMES, made["truth"], rows)
-    assert ours.tolist() == reference.coco_stats(made["ids"], NAMES, made["truth"], rows).tolist()
-    assert 0.1 < ours[0] < 0.9
-
-
-@pytest.mark.shared
-def test_golden_set_scores_as_pycocotools_and_prints_as_it(shared):
-    golden = shared / "coco" / "golden"
-    content, found = (json.loads((golden / f"{n}.json").read_text()) for n in ("annotations", "detections"))
-    fields = ("image_id", "category_id", "bbox", "area", "iscrowd")
-    truth = {name: np.array([a[name] for a in content["annotations"]]) for name in fields}
-    rows = np.array([[d["image_id"], *d["bbox"], d["score"], d["category_id"]] for d in found])
-    given = (
-        [i["id"] for i in content["images"]],
-        {c["id"]: c["name"] for c in content["categories"]},
-        truth,
-        rows,
-    )
-    stats = dict(zip(STATS, coco.coco_stats(*given).tolist(), strict=True))
-    assert stats == json.loads((golden / "expected.json").read_text())["stats"]
-    printed = io.StringIO()
-    reference.coco_stats(*given, printed)
-    assert coco.twelve_lines(stats) == printed.getvalue()
-
-
-def test_a_number_that_no_object_defines_is_left_out_and_printed_as_minus_one():
-    made, rows = generated()
-    truth = made["truth"] | {"area": np.full(len(made["truth"]["area"]), 1e5)}
-    stats = coco.coco_stats(made["ids"], NAMES, truth, rows)
-    assert stats[3] == stats[4] == -1 and stats[5] > 0
-    lines = coco.twelve_lines({n: s for n, s in zip(STATS, stats, strict=True) if s >= 0})
-    assert "area= small | maxDets=100 ] = -1.000" in lines and lines.count("\n") == 12
-
-
-def test_no_detections_score_zero():
-    made, rows = generated()
-    assert coco.coco_stats(made["ids"], NAMES, made["truth"], rows[:0]).max() == 0
-
-
-def test_a_resample_is_a_data_set_in_which_images_drawn_twice_stand_twice():
-    made, rows = generated(n_images=25)
-    ids, truth = made["ids"], made["truth"]
-    stats = coco.resampled(ids, NAMES, truth, rows, 3, seed=7)
-    rng = np.random.default_rng(7)
-    for got in stats:
-        copies, found = {name: [] for name in truth}, []
-        drawn = np.sort(rng.integers(len(ids), size=len(ids))).tolist()
-        order = sorted(range(len(ids)), key=lambda i: (drawn[:i].count(drawn[i]), i))
-        for new, image in enumerate(ids[[drawn[i] for i in order]], 1):
-            mine = truth["image_id"] == image
-            for name, values in truth.items():
-                copies[name].extend([new] * mine.sum() if name == "image_id" else values[mine])
-            part = rows[rows[:, 0] == image].copy()
-            part[:, 0] = new
-            found.append(part)
-        again = {name: np.array(values) for name, values in copies.items()}
-        wanted = reference.coco_stats(range(1, len(ids) + 1), NAMES, again, np.concatenate(found))
-        assert got.tolist() == wanted.tolist()
-    assert (coco.resampled(ids, NAMES, truth, rows, 3, seed=7) == stats).all()
-    assert (coco.resampled(ids, NAMES, truth, rows, 3, seed=8) != stats).any()
-
-
-def test_interval_by_hand():
-    draws = np.r_[np.linspace(0.4, 0.6, 41), np.nan]  # percentiles 0.405 and 0.595, mean 0.5: 0.02 too high
-    assert coco.interval(0.48, draws) == pytest.approx([0.385, 0.575])
-    assert coco.interval(0.05, draws) == pytest.approx([0.0, 0.145])
-
-
-# ── Protocols ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def predictions(boxes: list, labels: list, scores: list) -> pa.Table:
-    """Saved predictions, one list per image; boxes as flat x0, y0, x1, y1."""
-    whole = {
-        "labels": pa.array(labels, pa.list_(pa.int32())),
-        "scores": pa.array(scores, pa.list_(pa.float32())),
-        "boxes": pa.array(boxes, pa.list_(pa.float32())),
-    }
-    return pa.table(
-        whole | {f"turned_{name}": pa.nulls(len(boxes), values.type) for name, values in whole.items()}
-    )
-
-
-def from_truth(data: Data) -> tuple[pa.Table, dict]:
-    """A model whose outputs are the ground truth, crowds too."""
-    categories = data.split_facts["categories"]
-    place = {category: i for i, category in enumerate(categories)}
-    corners = [[[x, y, x + w, y + h] for a in m for x, y, w, h in [a["bbox"]]] for m in data.targets]
-    table = predictions(
-        [[v for box in image for v in box] for image in corners],
-        [[place[a["category_id"]] for a in m] for m in data.targets],
-        [[0.9] * len(m) for m in data.targets],
-    )
-    return table, {"labels": list(categories.values())}
-
-
-@pytest.mark.shared
-def test_ground_truth_scores_one_and_rounded_boxes_less(shared):
-    data = detection.load_data(shared / "coco", "validation")
-    assert any(a["iscrowd"] for m in data.targets for a in m) and len(data.examples) == 40
-    table, about = from_truth(data)
-    exact = detection.score(table, data, detection.PROTOCOLS["standard"], about)
-    rounded = detection.score(table, data, detection.PROTOCOLS["scored-2022"], about)
-    assert exact["metrics"]["AP"] == 1 and exact["intervals"]["AP"] == [1, 1]
-    assert 0.8 < rounded["metrics"]["AP"] < 0.999 and rounded["metrics"]["AP50"] > rounded["metrics"]["AP"]
-
-
-def test_threshold_rounding_and_turned_views_by_hand():
-    table = predictions([[1.6, 2.4, 9.9, -0.5, 0, 0, 5, 5]], [[0, 1]], [[0.5, 0.625]])
-    kinds = {n: table[n].type for n in ("labels", "scores", "boxes")}
-    turned = {"labels": [[1]], "scores": [[0.75]], "boxes": [[0, 0, 2.5, 3.5]]}
-    both = table
-    for name, kind in kinds.items():
-        both = both.set_column(
-            both.column_names.index(f"turned_{name}"), f"turned_{name}", pa.array(turned[name], kind)
-        )
-    data = Data("validation", "", "", [(42, "", 1, 1)], [[]], 1)
-
-    def rows(table, protocol, category=(3, 5)):
-        return detection.detections(table, data, protocol, category).round(3).tolist()
-
-    standard, study = detection.PROTOCOLS["standard"], detection.PROTOCOLS["scored-2022"]
-    assert rows(table, standard) == [[42, 1.6, 2.4, 8.3, -2.9, 0.5, 3], [42, 0, 0, 5, 5, 0.625, 5]]
-    assert rows(table, study) == [[42, 0, 0, 5, 5, 0.625, 5]]  # a score of 0.5 is not above 0.5
-    assert rows(table, detection.Protocol(0.0, "int", exif=True))[0] == [42, 1, 2, 8, -2, 0.5, 3]
-    assert rows(table, standard, (-1, 5)) == [[42, 0, 0, 5, 5, 0.625, 5]]
-    assert rows(both, standard) == rows(table, standard)
-    assert rows(both, study) == [[42, 0, 0, 2, 3, 0.75, 5]]
-
-
-def test_labels():
-    names = ["N/A", "Person", "bicycle", "aeroplane", "tvmonitor", "sofa_bed", "unicorn"]
-    found, words = detection.map_labels(names, NAMES)
-    assert found == [-1, 1, 2, 3, 5, 7, -1] and words == "by name; not in COCO: 1, such as 'unicorn'"
-    with pytest.raises(CannotMeasure, match=r"labels do not match.*'airplane' \(1 of 5"):
-        detection.map_labels(["person", "bicycle", "tv", "sofa bed"], NAMES)
-    coco = {i: f"thing {i}" for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)}
-    found, words = detection.map_labels([f"LABEL_{i}" for i in range(91)], coco)
-    assert found[1:13] == [*range(1, 12), -1] and "no names" in words
-    assert detection.map_labels([str(i) for i in range(80)], coco)[0] == list(coco)
-    with pytest.raises(CannotMeasure, match="20 without names"):
-        detection.map_labels([f"LABEL_{i}" for i in range(20)], coco)
-
-
-def test_missing_data_is_said_with_its_remedy(tmp_path):
-    with pytest.raises(UserError, match=r"instances_val2017.json is missing.*val2017.zip"):
-        detection.load_data(tmp_path, "validation")
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "val2017").mkdir()
-    coco = {"images": [{"id": 1, "file_name": "a.jpg", "height": 1, "width": 1}], "annotations": []}
-    file = tmp_path / "annotations" / "instances_val2017.json"
-    file.write_text(json.dumps(coco))
-    with pytest.raises(UserError, match="not a COCO annotation file"):
-        detection.load_data(tmp_path, "validation")
-    file.write_text(json.dumps(coco | {"categories": []}))
-    with pytest.raises(UserError, match="1 of 1 images are missing"):
-        detection.load_data(tmp_path, "validation")
-
-
-# ── Against transformers ──────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def gathered(model, data, batch_size) -> pa.Table:
-    parts, order = [], []
-    for batch in detection.predict(model, data, detection.PROTOCOLS["standard"], batch_size):
-        parts.append(pa.table({"example": list(batch.indices), **batch.columns}))
-        order.append(len(batch.indices))
-        assert not batch.unreadable
-    assert max(order) > 1 or batch_size == 1
-    return pa.concat_tables(parts).sort_by("example")
-
-
-def alone(model, path) -> dict:
+def predict_single(model, path) -> dict:
     """One image through transformers, by itself."""
     import torch
     from PIL import Image
@@ -243,7 +30,7 @@ def alone(model, path) -> dict:
 
 def compare(table: pa.Table, model, data) -> None:
     for i, (_, path, height, width) in enumerate(data.examples):
-        wanted = alone(model, path)
+        wanted = predict_single(model, path)
         row = {name: np.array(table[name][i].as_py()) for name in ("labels", "scores", "boxes")}
         assert row["labels"].tolist() == wanted["labels"].tolist()
         assert np.abs(row["scores"] - wanted["scores"].numpy()).max() < 1e-4
@@ -252,23 +39,23 @@ def compare(table: pa.Table, model, data) -> None:
 
 
 @pytest.mark.shared
-def test_yolos_as_transformers_one_at_a_time(shared, one_thread):
+def test_yolos_gives_the_boxes_of_transformers_and_the_numbers_of_pycocotools(shared, one_thread):
     import torch
     from transformers import pipeline
 
     model = detection.load_model(shared / "models" / "yolos-tiny-overfit", "cpu", torch.float32)
-    data, about = detection.load_data(shared / "coco", "validation"), images.describe(model)
-    table = gathered(model, data, 4)
+    data, facts = detection.load_data(shared / "coco", "validation"), images.describe(model)
+    table = predict(model, data, 4)
     compare(table, model, data)
 
-    category, _ = detection.map_labels(about["labels"], data.split_facts["categories"])
+    category, _ = detection.map_labels(facts["labels"], data.split_facts["categories"])
     pipe = pipeline("object-detection", model=model.net, image_processor=model.processor, device="cpu")
-    name, by_pipe = data.split_facts["categories"], []
+    by_pipe = []
     for image, path, *_ in data.examples:
         for d in pipe(path):
             x0, y0, x1, y1 = d["box"].values()
             by_pipe.append(
-                [image, x0, y0, x1 - x0, y1 - y0, d["score"], category[about["labels"].index(d["label"])]]
+                [image, x0, y0, x1 - x0, y1 - y0, d["score"], category[facts["labels"].index(d["label"])]]
             )
     ours = detection.detections(table, data, detection.PROTOCOLS["scored-2022"], category)
     by_pipe = np.array(by_pipe)
@@ -279,24 +66,21 @@ def test_yolos_as_transformers_one_at_a_time(shared, one_thread):
     ).mean() > 0.99  # noise may carry a corner over a whole pixel
 
     values = {}
-    for words, protocol in detection.PROTOCOLS.items():
+    for name, protocol in detection.PROTOCOLS.items():
         rows = detection.detections(table, data, protocol, category)
-        wanted = reference.coco_stats(
-            [i for i, *_ in data.examples],
-            name,
-            coco.annotation_columns([i for i, *_ in data.examples], data.targets),
-            rows,
-        )
-        values[words] = detection.score(table, data, protocol, about)
-        assert list(values[words]["metrics"].values()) == wanted.tolist()
+        ids = detection.image_ids(data.examples)
+        truth = coco.annotation_columns(ids, data.targets)
+        wanted = reference.coco_stats(ids, data.split_facts["categories"], truth, rows)
+        values[name] = detection.score(table, data, protocol, facts)
+        assert list(values[name]["metrics"].values()) == wanted.tolist()
         assert all(
-            lo <= values[words]["metrics"][m] <= hi for m, (lo, hi) in values[words]["intervals"].items()
+            lo <= values[name]["metrics"][m] <= hi for m, (lo, hi) in values[name]["intervals"].items()
         )
     assert values["standard"]["metrics"]["AP"] > values["scored-2022"]["metrics"]["AP"] + 0.01
 
 
 @pytest.mark.shared
-def test_detr_batches_of_unlike_images_as_one_at_a_time(shared, one_thread):
+def test_detr_gives_the_same_boxes_in_batches_of_unlike_images(shared, one_thread):
     """A DETR has a pixel mask, but the convolutions in front of it see the padding all the same."""
     import torch
     from transformers import DetrConfig, DetrForObjectDetection, DetrImageProcessorPil, ResNetConfig
@@ -313,4 +97,4 @@ def test_detr_batches_of_unlike_images_as_one_at_a_time(shared, one_thread):
     processor = DetrImageProcessorPil(size={"shortest_edge": 96, "longest_edge": 160})
     model = images.Model(DetrForObjectDetection(config).eval(), processor)
     data = detection.load_data(shared / "coco", "validation")
-    compare(gathered(model, data, 8), model, data)
+    compare(predict(model, data, 8), model, data)
