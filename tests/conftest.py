@@ -8,7 +8,7 @@ import profiles
 from bench import bench
 from calling import run_script
 from emotion_models import emotion_models
-from measuring import explain_here, measure, mobilenet, one_thread
+from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers
 from project import SHARED
 from zoo import altered, zoo
 
@@ -20,6 +20,7 @@ __all__ = [  # fixtures of support/
     "measure",
     "mobilenet",
     "one_thread",
+    "quiet_transformers",
     "run_script",
     "zoo",
 ]

@@ -13,7 +13,18 @@ NO_HUB = "http://127.0.0.1:9"  # nobody answers there
 
 
 @pytest.fixture
-def measure(run_script, tmp_path):
+def quiet_transformers():
+    """Keep transformers from logging to the stderr of the test that imported it, which is closed by now."""
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_default_handler()
+    yield
+    logging.enable_default_handler()
+
+
+@pytest.fixture
+def measure(run_script, quiet_transformers, tmp_path):
     """Return a function (task, *arguments, folder=…) -> (Call, rows) that runs a task script."""
 
     def call(task, *arguments: object, folder=tmp_path):
@@ -27,7 +38,7 @@ def measure(run_script, tmp_path):
 
 
 @pytest.fixture
-def explain_here(run_script, tmp_path):
+def explain_here(run_script, quiet_transformers, tmp_path):
     """Return a function (model, data, *arguments, folder=…) -> explanation, whose points must add up."""
     import explain
 
