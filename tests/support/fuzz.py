@@ -1,7 +1,7 @@
-"""What do our parsers make of the bytes that a coverage-guided fuzzer comes upon?
+"""Feed our parsers with bytes from a coverage-guided fuzzer.
 
-atheris (libFuzzer) changes real input until it meets branches it has not met. An input that ends in anything
-but an answer or the one error that is meant for it ends the run, and is printed. Each run tries the same.
+atheris (libFuzzer) changes real input until it reaches new branches. An input that ends in anything but a
+valid result or the error meant for it ends the run and is printed. Each run tries the same inputs.
 
     python tests/support/fuzz.py page --runs 1000000
 """
@@ -18,9 +18,6 @@ from pathlib import Path
 
 import atheris
 
-from scored.claims import as_fraction, read_value
-from scored.records import parse_record, read_records
-
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
@@ -31,7 +28,9 @@ with atheris.instrument_imports(include=["ptm", "modelinfo", "detection", "harne
     from harness import imagenet
     from harness.checkpoint import CannotMeasure
     from harness.texts import read_jsonl
+    from scored.claims import as_fraction, read_value
     from scored.files import UserError
+    from scored.records import parse_record, read_records
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz"))
 DICTIONARY = (
@@ -43,11 +42,11 @@ DICTIONARY = (
 
 
 def strict(text: str) -> None:
-    raise AssertionError(f"{text} is no number of JSON")
+    raise AssertionError(f"{text} is not a JSON number")
 
 
 def page(data: bytes) -> None:
-    """A page of the Hub: each record is left out with a reason, or a line of strict JSON and a PTM."""
+    """Check a page of the Hub: each record is left out with a reason, or a line of strict JSON and a PTM."""
     try:
         value = modelinfo.decode(data)
     except ValueError:
@@ -62,14 +61,14 @@ def page(data: bytes) -> None:
 
 
 def model(result: ptm.PTM) -> None:
-    """A model's claims are numbers, in the scale that they name."""
+    """Check that a model's claims are finite, in the scale that they name."""
     for claim in result.claims:
         assert math.isfinite(claim.number)
         assert (claim.fraction is None) == (claim.unit in ("ambiguous", "none"))
 
 
 def file_of_records(data: bytes) -> None:
-    """A file of records: many lines read at once are what they are one by one."""
+    """Check that many lines of a file of records read at once give what they give singly."""
     path, result = FOLDER / "records", []
     path.write_bytes(data)
     for decode in (line_by_line, ptm._decode_records):
@@ -92,7 +91,7 @@ def line_by_line(data: bytes) -> list:
 
 
 def value(data: bytes) -> None:
-    """A stated value: a finite number, or why it is none."""
+    """Check that a stated value is a finite number or rejected."""
     text = data.decode(errors="replace")
     for stated, metric in itertools.product((text, f"{text}%"), ("accuracy", "wer", "loss", "matthews")):
         with suppress(ValueError):
@@ -103,7 +102,7 @@ def value(data: bytes) -> None:
 
 
 def emotion(data: bytes) -> None:
-    """A file of texts: all are characters with a label, or the line that is not is named."""
+    """Check that a file of texts is read whole, or the invalid line is named."""
     file = FOLDER / "test.jsonl"
     file.write_bytes(data)
     with suppress(UserError):
@@ -114,7 +113,7 @@ def emotion(data: bytes) -> None:
 
 
 def labels(data: bytes) -> None:
-    """A model's labels: each class and category met once, or refused."""
+    """Check that a model's labels match each class and category once, or are refused."""
     given = data.decode(errors="replace").split("\n")[:1001]
     rest = list(imagenet.synsets().values())
     for names in (given, given + rest[len(given) :], rest[: 1000 - len(given)] + given):
@@ -131,7 +130,7 @@ TARGETS = {f.__name__: f for f in (page, file_of_records, value, emotion, labels
 
 
 def seeds(target: str) -> list[bytes]:
-    """Where the fuzzer begins: real input where it is at hand, and some that was once a problem."""
+    """Collect inputs to begin with: real ones if available, and some that once caused a fault."""
     about = {"task": {"type": "text-classification"}, "dataset": {"type": "emotion", "split": "test"}}
     card = {"name": "m", "results": [about | {"metrics": [{"type": "accuracy", "value": 0.9}]}]}
     real = [
