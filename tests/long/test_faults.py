@@ -75,7 +75,7 @@ def commands(script: str, folder: Path, url: str) -> list:
 @pytest.mark.tried(
     "Ctrl-C and SIGTERM before acts on files: modelinfo.py, audit.py, results.py, err.py",
     SIGNALLED,
-    "one line, exit code 130 or 143; each file old or new, whole; the same command completes them",
+    "one line, exit code 130 or 143; each file is either old or new; the same command completes them",
 )
 def test_signal_before_each_file_operation(tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "work"
@@ -136,7 +136,7 @@ def struck(arguments: list, number: int, delay: float, env: dict) -> tuple[int, 
 @pytest.mark.tried(
     "Ctrl-C and SIGTERM to a runner and its model's process at random instants, twice in a row",
     TERMINAL,
-    "one line, exit code 130 or 143; no row lost, none wrong; the same command goes on",
+    "one line, exit code 130 or 143; no row lost or wrong; the same command continues",
 )
 def test_signal_to_the_process_group_of_a_runner(bench):
     models = [bench.model(name) for name in ("first", "second")]
@@ -165,7 +165,7 @@ AT_START = [
 @pytest.mark.tried(
     "Ctrl-C and SIGTERM to explain.py and its model's process, from its first moment on",
     len(AT_START),
-    "one line; the same command explains as if undisturbed",
+    "one line; the same command gives the undisturbed result",
 )
 def test_signal_to_the_process_group_of_explain(zoo, tmp_path):
     lines = '{"text": "i feel happy", "label": 1}\n{"text": "and sad", "label": 0}\n'
@@ -236,7 +236,7 @@ def explained(path: Path, writer: int) -> None:
 @pytest.mark.tried(
     "four runs that write the same file of rows or explanations",
     2 * WRITERS * EACH,
-    "each is there",
+    "no row is lost",
 )
 def test_concurrent_runs_lose_nothing(tmp_path, work, code, kind):
     path = tmp_path / "out.json"
@@ -253,9 +253,9 @@ def test_concurrent_runs_lose_nothing(tmp_path, work, code, kind):
 
 
 @pytest.mark.tried(
-    "a second run of a runner, of results.py and of err.py beside the first, on the same files",
+    "two runs at once of a runner, of results.py and of err.py, on the same files",
     3,
-    "both end well and the files are those of one run; modelinfo.py refuses the second",
+    "both succeed, and the files are those of a single run",
 )
 def test_same_command_twice_at_once(bench):
     models = [bench.model(name) for name in ("first", "second", "third")]
@@ -290,7 +290,7 @@ FULL = {  # script -> files that were there before
 @pytest.mark.tried(
     "a disk with at most 16 KB left under each script",
     len(FULL) + 1,
-    "one line that names the file, exit code 2; what was there before is untouched",
+    "one line that names the file, exit code 2; earlier files are untouched",
 )
 def test_full_disk_leaves_old_files_whole(bench):
     need_namespaces()
@@ -330,7 +330,7 @@ MEMORY = 6 << 30
 
 
 @pytest.mark.tried(
-    "a model that takes all the memory there is, in loading and in its forward pass",
+    "a model that exhausts the memory while it is loaded or in its forward pass",
     2,
     "a row says so, and the next model is measured",
 )
@@ -364,7 +364,7 @@ WRONG = sum(map(len, DOWNLOADS.values()))
 
 
 @pytest.mark.tried(
-    "a runner's downloads: quota used up, connection cut or reset half-way, silence, 5xx",
+    "a runner's downloads: quota used up, connection closed or reset half-way, no response, 5xx",
     WRONG,
     "waited for and resumed within the run; the file is whole, the model is measured",
 )
@@ -417,9 +417,9 @@ DAY = 86400
 
 
 @pytest.mark.tried(
-    "the clock jumps a day back or on, in a runner with a model that hangs",
+    "the clock jumps a day back or ahead, in a runner with a model that hangs",
     2,
-    "the hang ends after its seconds, no other model is stopped, rows are as ever",
+    "the hang ends after its timeout, no other model is stopped, rows are unchanged",
 )
 def test_clock_jumps_during_a_run(bench):
     good, hangs = bench.model("good"), bench.model("hangs", behave="hang")

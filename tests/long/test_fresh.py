@@ -45,7 +45,7 @@ def newcomer(tmp_path: Path, **more: str) -> dict[str, str]:
 @pytest.mark.tried(
     "each script from a path with spaces and an ü, another folder, the C locale, no git, no ../shared",
     len(SCRIPTS),
-    "they run, and write again what the checkout ships, byte for byte",
+    "they run and write what the checkout ships, byte for byte",
 )
 def test_fresh_copy_in_an_unusual_folder(copy, tmp_path):
     for name in ("err.png", "assets/data/audit.json", "reproducibility/results.json"):
@@ -70,9 +70,9 @@ def test_fresh_copy_in_an_unusual_folder(copy, tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.tried(
-    "a runner from such a copy, with its data elsewhere and no git on the machine",
+    "a runner from such a copy, with data elsewhere and without git",
     1,
-    "the same accuracy; the row says that the commit is not known",
+    "the same accuracy; the row says that the commit is unknown",
 )
 def test_runner_in_an_unusual_folder(copy, tmp_path, shared):
     arguments = [shared / "models/emotion-tiny", "--data", shared / "emotion", "--split", "validation"]
@@ -90,7 +90,7 @@ def test_runner_in_an_unusual_folder(copy, tmp_path, shared):
 @pytest.mark.tried(
     "a checkout that cannot be written to, under each script that writes",
     len(WRITING),
-    "one line and exit code 2 before any work; with the flags for another place it goes on",
+    "one line and exit code 2 before any work; with flags for another folder it runs",
 )
 def test_read_only_checkout(copy, tmp_path):
     need_namespaces()

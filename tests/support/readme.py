@@ -58,6 +58,7 @@ def licenses() -> None:
 
 def tried() -> None:
     """Print a table with a row for each test marked `tried(what, times, outcome)`."""
+    sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "reproducibility"), str(ROOT)]  # cog resets it
     print("| what was tried | times | what happened | test |\n|---|---|---|---|")
     for folder in FOLDERS:
         directory = ROOT / "tests" / folder
