@@ -23,6 +23,8 @@ import pytest
 import fake_hub
 import modelinfo
 from project import ROOT
+from scored import hub as api
+from scored import hub_records, journal
 from scored.files import UserError
 from scored.records import read_records
 
@@ -34,7 +36,7 @@ def model(number, **fields):
 
 
 def now():
-    return modelinfo.stamp(datetime.now(UTC))
+    return modelinfo.format_time(datetime.now(UTC))
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +45,8 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    for name, seconds in (("BACKOFF", 0.01), ("LONGEST", 0.05), ("TIMEOUT", 3)):
-        monkeypatch.setattr(modelinfo, name, seconds)
+    for name, seconds in (("BACKOFF", 0.01), ("MAX_BACKOFF", 0.05), ("TIMEOUT", 3)):
+        monkeypatch.setattr(api, name, seconds)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def go(tmp_path, monkeypatch):
     """Runs modelinfo.py in this process; returns the records of the file, checked for its form."""
 
     def go(hub, *options, output=tmp_path / "modelinfo.json", page=1000):
-        monkeypatch.setattr(modelinfo, "PAGE", page)
+        monkeypatch.setattr(modelinfo, "PAGE_SIZE", page)
         names = ["--output", str(output), "--ignore", str(tmp_path / "ignore.json")]
         modelinfo.main(["--endpoint", hub.url, *names, *map(str, options)])
         assert not list(tmp_path.glob("*.journal*")) and not list(tmp_path.glob(".*tmp"))
@@ -138,7 +140,7 @@ def test_requests(go, count):
 def doomed(folder, url, full, at=None):
     """In a process of its own: a run that kills itself before its `at`-th act on the files in `folder`."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    modelinfo.PAGE, modelinfo.today = 10, lambda: "2026-11-01"
+    modelinfo.PAGE_SIZE, modelinfo.today = 10, lambda: "2026-11-01"
     number = itertools.count(1)
 
     def hook(event, arguments):
@@ -291,7 +293,7 @@ def test_a_record_nested_too_deeply_costs_itself_alone(go, depth):
         found = go(hub)
         assert len(found) == 9
         assert (found[0]["likes"], found[0]["sha"], found[0]["tags"][0]) == (5, "a", ']"')
-        assert ("nested too deeply" in json.dumps(found[0]["tags"])) == (depth > modelinfo.DEEP)
+        assert ("nested too deeply" in json.dumps(found[0]["tags"])) == (depth > hub_records.MAX_DEPTH)
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**64 - 1, 2**64, -(2**63) - 1, 10**30])
@@ -331,7 +333,7 @@ def test_gone_refused_and_back(go, tmp_path):
             before = go(hub)
             assert {r["id"] for r in go(hub, "--full", *part)} == {r["id"] for r in before}
         for fault in (fake_hub.status(503), fake_hub.reset, fake_hub.invalid):
-            hub.faults = [fault] * modelinfo.ATTEMPTS
+            hub.faults = [fault] * api.ATTEMPTS
             with pytest.raises(UserError, match="go on"):
                 go(hub, "--ids", "user/m00005")
             go(hub, "--ids", "user/m00005")
@@ -385,7 +387,7 @@ def test_a_sweep_that_misses_most_models_changes_nothing(go, tmp_path):
         files = [tmp_path / "modelinfo.json", tmp_path / "ignore.json"]
         before, models = [file.read_bytes() for file in files], hub.models
         hub.models = {k: v for k, v in models.items() if k < "user/m00100"}
-        with pytest.raises(UserError, match=r"misses 200 old ones.*Delete .*\.journal"):
+        with pytest.raises(UserError, match=r"200 known ones are missing.*Delete .*\.journal"):
             go(hub, "--full")
         assert [file.read_bytes() for file in files] == before and not list(tmp_path.glob(".*"))
         (tmp_path / "modelinfo.json.journal").unlink()
@@ -408,8 +410,8 @@ def test_a_clock_that_jumps(go, monkeypatch, years):
             return datetime.now(tz) + timedelta(days=365 * years)
 
     with fake_hub.FakeHub(map(model, range(9))) as hub:
-        hub.models["user/m00001"] |= {"lastModified": modelinfo.stamp(Clock.now(UTC))}
-        hub.models["user/m00002"] |= {"lastModified": modelinfo.stamp(datetime.now(UTC) + timedelta(hours=9))}
+        hub.models["user/m00001"] |= {"lastModified": modelinfo.format_time(Clock.now(UTC))}
+        hub.models["user/m00002"] |= {"lastModified": modelinfo.format_time(datetime.now(UTC) + timedelta(hours=9))}
         go(hub)
         monkeypatch.setattr(modelinfo, "datetime", Clock)
         elapsed = time.time
@@ -437,9 +439,9 @@ def test_a_wait_is_as_long_as_the_server_says(go, monkeypatch, code, headers, se
     slept = SimpleNamespace(
         monotonic=lambda: clock.now, time=time.time, sleep=lambda s: setattr(clock, "now", clock.now + s)
     )
-    monkeypatch.setattr(modelinfo, "time", slept)
-    monkeypatch.setattr(modelinfo, "BACKOFF", 1.0)
-    monkeypatch.setattr(modelinfo, "LONGEST", 60.0)
+    monkeypatch.setattr(api, "time", slept)
+    monkeypatch.setattr(api, "BACKOFF", 1.0)
+    monkeypatch.setattr(api, "MAX_BACKOFF", 60.0)
     with fake_hub.FakeHub(map(model, range(3))) as hub:
         hub.faults = [fake_hub.status(code, **headers)]
         if seconds is None:
@@ -481,9 +483,9 @@ def test_two_runs_other_arguments_and_bad_input(go, tmp_path):
     """Each is one clear line, and the unfinished run can still be finished."""
     path = tmp_path / "modelinfo.json.journal"
     with fake_hub.FakeHub(map(model, range(30))) as hub:
-        with modelinfo.journal(path), pytest.raises(UserError, match="another run"):
+        with modelinfo.open_journal(path), pytest.raises(UserError, match="another run"):
             go(hub)
-        hub.faults = [fake_hub.fine] + [fake_hub.status(500)] * modelinfo.ATTEMPTS
+        hub.faults = [fake_hub.fine] + [fake_hub.status(500)] * api.ATTEMPTS
         with pytest.raises(UserError, match="HTTP 500"):
             go(hub, page=10)
         for other in (["--author", "user"], ["--endpoint", "http://127.0.0.1:9"]):
@@ -515,8 +517,8 @@ def test_two_runs_other_arguments_and_bad_input(go, tmp_path):
 @pytest.mark.parametrize("where", FULL)
 def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, where):
     """A page, a sort or a file that does not fit is one clear line; with room again, the run goes on."""
-    small = [s for s in modelinfo.SCHEMA if "cache_size" not in s] + ["PRAGMA cache_size=-100"]
-    connect, finish, hard = sqlite3.connect, modelinfo.finish, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    small = [s for s in journal.SCHEMA if "cache_size" not in s] + ["PRAGMA cache_size=-100"]
+    connect, finish, hard = sqlite3.connect, modelinfo.write_outputs, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     sync, called = where == "sort", []
     said = {"journal": "is full", "sort": r"\.journal: .*(disk|full)", "file": "cannot write"}
 
@@ -537,9 +539,9 @@ def test_full_disk_leaves_a_journal_to_go_on_from(go, monkeypatch, tmp_path, whe
         hub.models |= {f"user/m{n:05}": model(n, tags=["x" * 1000] * 100) for n in range(20 * sync)}
         (tmp_path / "modelinfo.json").write_text('[\n{"id":"old/model"}\n]\n')
         old = (tmp_path / "modelinfo.json").read_bytes()
-        patch.setattr(modelinfo, "SCHEMA", small if sync else modelinfo.SCHEMA)
+        patch.setattr(journal, "SCHEMA", small if sync else journal.SCHEMA)
         patch.setattr(sqlite3, "connect", narrow if where == "journal" else connect)
-        patch.setattr(modelinfo, "finish", finish if where == "journal" else limited)
+        patch.setattr(modelinfo, "write_outputs", finish if where == "journal" else limited)
         with pytest.raises(UserError, match=said[where]):
             go(hub, page=100)
         assert (tmp_path / "modelinfo.json").read_bytes() == old

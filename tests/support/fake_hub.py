@@ -189,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.server.raw[record["id"]]
         wanted = set(query.get("expand", record)) | {"id"}
         visible = {key: value for key, value in record.items() if key in wanted}
-        return json.dumps({"_id": "0" * 24, **visible, "modelId": record["id"]}).encode()
+        return compact({"_id": "0" * 24, **visible, "modelId": record["id"]})
 
     def answer(self, code: int, body: bytes | dict, headers=()):
         body, hub = body if isinstance(body, bytes) else json.dumps(body).encode(), self.server
@@ -208,6 +208,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, body: bytes):
         self.wfile.write(body)
+
+
+def compact(value: object) -> bytes:
+    """JSON as the Hub writes it: no spaces, UTF-8; lone surrogates, which have no UTF-8, are escaped."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 # ── Faults: each answers one request wrongly ──────────────────────────────────────────────────────────────
