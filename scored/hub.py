@@ -30,23 +30,23 @@ class BadAnswer(Exception):
 
 def print_and_sleep(seconds: float, reason: str) -> None:
     """Wait before the next attempt, and say so."""
-    print(f"the Hub: {reason}; waiting {seconds:.0f} s", file=sys.stderr)
+    print(f"the Hub failed ({reason}): waiting {seconds:.0f} s", file=sys.stderr)
     time.sleep(seconds)
 
 
 def with_retries(
     call: Callable,
     *args,
-    waits: Sequence[float] = WAITS,
+    waits: Sequence[float] | None = None,
     max_wait: float = MAX_WAIT,
     pause: Callable[[float, str], None] = print_and_sleep,
     **options,
 ):
     """Call the Hub; wait out rate limits and retry network errors. Raises the last error.
 
-    Waits for the seconds in `waits` between attempts, or as long as the Hub says, up to `max_wait`.
+    Between attempts it waits for the seconds in `waits`, or as long as the Hub says, up to `max_wait`.
     """
-    for wait in waits:
+    for wait in WAITS if waits is None else waits:
         try:
             return call(*args, **options)
         except Exception as error:
@@ -66,7 +66,7 @@ def transient_reason(error: Exception) -> str:
         code = error.response.status_code
         return f"HTTP {code}" if code in (408, 429) or code >= 500 else ""
     if isinstance(error, (httpx2.TransportError, httpx2.DecodingError)):
-        return f"{type(error).__name__}: {error}"
+        return redact(f"{type(error).__name__}: {error}")
     return str(error) if isinstance(error, BadAnswer) else ""
 
 

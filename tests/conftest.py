@@ -8,6 +8,7 @@ import profiles
 from bench import bench
 from calling import run_script
 from emotion_models import emotion_models
+from hub_refresh import hub_environment, refresh
 from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers
 from project import SHARED
 from zoo import altered, zoo
@@ -17,10 +18,12 @@ __all__ = [  # fixtures of support/
     "bench",
     "emotion_models",
     "explain_here",
+    "hub_environment",
     "measure",
     "mobilenet",
     "one_thread",
     "quiet_transformers",
+    "refresh",
     "run_script",
     "zoo",
 ]

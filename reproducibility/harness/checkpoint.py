@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import re
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 from ptm import PTM
 from scored.cli import redact
 from scored.files import ROOT, UserError, sha256
+from scored.hub import with_retries
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -24,8 +23,6 @@ CONFIG_FILES = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
-WAITS = (1, 4, 16)  # seconds between attempts at a Hub in trouble that does not say how long to wait
-MAX_QUOTA_WAIT = 600  # seconds that the Hub may ask us to wait
 MAX_CARD = 2 << 20  # bytes of a README.md whose metadata is read; PyYAML needs half a minute for them
 ADVICE = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
@@ -82,29 +79,6 @@ def parse_model_argument(text: str) -> tuple[str, str | None]:
         return name, revision or None
     name = Path(os.path.relpath(text, ROOT)).as_posix()
     return name if name.startswith("../") else f"./{name}", None  # never mistaken for a Hub id
-
-
-def with_retries(call: Callable, *arguments, **options):
-    """Call the Hub; wait out rate limits and retry network errors."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import parse_ratelimit_headers
-
-    for wait in WAITS:
-        try:
-            return call(*arguments, **options)
-        except HfHubHTTPError as error:
-            code, quota = error.response.status_code, parse_ratelimit_headers(error.response.headers)
-            if quota and not quota.remaining:
-                wait = quota.reset_in_seconds + 1
-            if (code != 429 and code < 500) or wait > MAX_QUOTA_WAIT:
-                raise
-            reason = f"answers {code}"
-        except httpx2.TransportError as error:
-            reason = f"does not answer ({type(error).__name__})"
-        print(f"the Hub {reason}: waiting {wait} s", file=sys.stderr)
-        time.sleep(wait)
-    return call(*arguments, **options)
 
 
 def resolve(text: str) -> Model:

@@ -292,8 +292,8 @@ STAGES = {
     "circle": lambda path: (307, {"Location": f"{path[:99]}?{SECRET}"}),
     "warning": lambda path: (400, {"X-HF-Warning": f"a; {SECRET}"}),
 }
-HURRY = "import sys; sys.path.insert(0, {!r}); import modelinfo; from scored.cli import run\n"
-HURRY += "modelinfo.ATTEMPTS = 2; run(modelinfo.main)"
+HURRY = "import sys; sys.path.insert(0, {!r}); import modelinfo; from scored import cli, hub\n"
+HURRY += "hub.ATTEMPTS = 2; cli.run(modelinfo.main)"
 
 
 @pytest.mark.tried("a Hub that repeats the token in its errors; a URL with a password", 2 * len(STAGES) + 2,

@@ -23,11 +23,11 @@ REAL = ROOT.parent / "shared"
 sys.path[:0] = [str(ROOT), str(ROOT / "reproducibility")]
 with atheris.instrument_imports(include=["ptm", "modelinfo", "detection", "harness", "scored"]):
     import detection
-    import modelinfo
     import ptm
     from harness import imagenet
     from harness.checkpoint import CannotMeasure
     from harness.texts import read_jsonl
+    from scored import hub_records
     from scored.claims import as_fraction, read_value
     from scored.files import UserError
     from scored.records import parse_record, read_records
@@ -48,11 +48,11 @@ def strict(text: str) -> None:
 def page(data: bytes) -> None:
     """Check a page of the Hub: each record is left out with a reason, or a line of strict JSON and a PTM."""
     try:
-        value = modelinfo.decode(data)
-    except ValueError:
+        records = hub_records.read_page(data)
+    except (ValueError, RecursionError):
         return
-    for record in value if isinstance(value, list) else [value]:
-        made = modelinfo.reduced(record)
+    for record in records:
+        made = hub_records.to_line(record)
         if isinstance(made, tuple):
             name, line = made
             again = json.loads(line, parse_constant=strict)
