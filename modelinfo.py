@@ -59,9 +59,6 @@ def digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=16).digest()
 
 
-# ── The plan ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def load_plan(journal: Journal, args: argparse.Namespace, watermark: Path) -> Plan:
     """Go on with an unfinished run, or begin one. Raises UserError if its arguments were others."""
     arguments = {key: getattr(args, key) for key in ("endpoint", "filter", "task", "author", "limit", "ids")}
@@ -129,9 +126,6 @@ def start_urls(args: argparse.Namespace, plan: Plan) -> list[str]:
     by_creation = f"{models}?{urlencode([('sort', 'createdAt'), ('direction', 1), *query])}"
     by_change = f"{models}?{urlencode([('sort', 'lastModified'), ('direction', -1), *query])}"
     return [by_creation, by_change] if plan.full else [by_change]
-
-
-# ── The pages ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def fetch(journal: Journal, hub: Hub, args: argparse.Namespace, plan: Plan, bar) -> Plan:
@@ -206,9 +200,6 @@ def make_lines(records: list, bar) -> list[tuple[str, bytes]]:
     return lines
 
 
-# ── The files ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def read_ignored(path: Path) -> dict[str, dict]:
     """Read ignore.json; a plain list of ids, its older form, becomes entries of today. Raises UserError."""
     if not path.exists():
@@ -243,11 +234,7 @@ def write_outputs(journal: Journal, args: argparse.Namespace, plan: Plan, waterm
     if args.partial and not watermark.exists():  # this run's newest date hides changes that it did not fetch
         with atomic_write(watermark) as file:
             file.write(plan.newest)
-    # The record of a gated model stays; any other model that is refused is not there any more.
-    removed = {name for name, reason in refused.items() if "gated" not in reason}
-    lines = newest_lines(journal, complete, removed, ignored, summary)
-    if complete:
-        lines = refuse_implausible_sweep(lines, summary, args.output)
+    lines = newest_lines(journal, args, complete, ignored, summary)
     with closing(lines):  # with its query, which would keep the journal locked
         write_records(args.output, lines)
     if not args.partial:
@@ -255,8 +242,9 @@ def write_outputs(journal: Journal, args: argparse.Namespace, plan: Plan, waterm
     for name in summary.fetched_again:
         if name not in refused and str(ignored[name].get("reason")).startswith(REASON_PREFIX):
             del ignored[name]
-    reasons = refused | (dict.fromkeys(summary.gone, "not seen by a full sweep") if complete else {})
-    for name, reason in reasons.items():
+    if complete:
+        refused |= dict.fromkeys(summary.gone, "not seen by a full sweep")
+    for name, reason in refused.items():
         ignored.setdefault(name, {"reason": REASON_PREFIX + reason, "since": today()})
     write_json(args.ignore, ignored)
     sync_folders({args.output.parent, args.ignore.parent})
@@ -265,9 +253,14 @@ def write_outputs(journal: Journal, args: argparse.Namespace, plan: Plan, waterm
 
 
 def newest_lines(
-    journal: Journal, complete: bool, removed: set[str], ignored: dict, summary: Summary
+    journal: Journal, args: argparse.Namespace, complete: bool, ignored: dict, summary: Summary
 ) -> Iterator[bytes]:
-    """Yield the newest line of each model that is still there, sorted by id, and count."""
+    """Yield the newest line of each model that is still there, sorted by id, and count.
+
+    Raises UserError at the end if a complete sweep misses more of the old models than it has seen.
+    """
+    # The record of a gated model stays; any other model that is refused is not there any more.
+    removed = {name for name, reason in journal.refused().items() if "gated" not in reason}
     for name, versions in journal.versions():
         (_, first_page, old), (_, last_page, line) = versions[0], versions[-1]
         is_fetched = last_page > 0
@@ -280,17 +273,11 @@ def newest_lines(
         summary.added += first_page > 0
         summary.changed += first_page == 0 and is_fetched and old not in (line, digest(line))
         yield line
-
-
-def refuse_implausible_sweep(lines: Iterator[bytes], summary: Summary, output: Path) -> Iterator[bytes]:
-    """Pass lines on; raise UserError at the end if a sweep misses more old models than it has seen."""
-    yield from lines
-    missing = len(summary.gone)
-    if missing > max(100, summary.models):
-        file = display_path(output)
+    if complete and len(summary.gone) > max(100, summary.models):
+        file = display_path(args.output)
         raise UserError(
-            f"the sweep found {summary.models} models but {missing} known ones are missing; nothing was "
-            f"changed. Delete {file}.journal to sweep again or, if this is correct, {file} as well"
+            f"the sweep found {summary.models} models but {len(summary.gone)} known ones are missing; "
+            f"nothing was changed. Delete {file}.journal to sweep again or, if this is correct, {file} as well"
         )
 
 
@@ -300,9 +287,6 @@ def sync_folders(folders: set[Path]) -> None:
         handle = os.open(folder, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
-
-
-# ── The command ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -346,8 +330,7 @@ def check_selection(args: argparse.Namespace) -> None:
     """Raise UserError for models that cannot be selected so."""
     for name in args.ids:
         if not MODEL_ID.fullmatch(name):
-            example = "google/vit-base-patch16-224"
-            raise UserError(f"--ids: {ascii(name)[:80]} is not a model id such as {example}")
+            raise UserError(f"--ids: {ascii(name)[:80]} is not a model id such as google/vit-base")
     if args.ids and (args.full or args.limit or args.filter or args.task or args.author):
         raise UserError("--ids names the models: omit --full, --limit, --filter, --task and --author")
     if args.limit is not None and args.limit < 1:
