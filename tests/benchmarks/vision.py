@@ -7,8 +7,6 @@ batches of the size that suits it best. Same machine, same run, in turns; the pr
 """
 
 import argparse
-import contextlib
-import io
 import itertools
 import os
 import sys
@@ -69,7 +67,7 @@ def compare(script, model, data, path_of, turns: int) -> list[dict]:
     return rows
 
 
-def val2017_sized(n=5_000, annotations=36_369, found=492_611):
+def val2017_sized(n=5_000, annotations=36_369, detections=492_611):
     """Random annotations and detections, as many as in val2017 and of a DETR on it."""
     import numpy as np
 
@@ -82,45 +80,25 @@ def val2017_sized(n=5_000, annotations=36_369, found=492_611):
         "area": size.prod(1),
         "iscrowd": (rng.random(annotations) < 0.01).astype(int),
     }
-    near = rng.integers(annotations, size=found)
-    shift = rng.normal(0, 0.1, (found, 4)) * np.tile(size[near], 2)
+    near = rng.integers(annotations, size=detections)
+    shift = rng.normal(0, 0.1, (detections, 4)) * np.tile(size[near], 2)
     boxes = truth["bbox"][near] + shift
     boxes[:, 2:] = boxes[:, 2:].clip(1)
-    image = np.where(rng.random(found) < 0.2, truth["image_id"][near], rng.integers(1, n + 1, found))
-    rows = np.c_[image, boxes, rng.random(found), truth["category_id"][near]]
+    other = rng.random(detections), rng.integers(1, n + 1, detections)
+    image = np.where(other[0] < 0.2, truth["image_id"][near], other[1])
+    rows = np.c_[image, boxes, rng.random(detections), truth["category_id"][near]]
     return range(1, n + 1), {i: str(i) for i in range(1, 81)}, truth, rows
 
 
 def scoring(resamples: int) -> list[dict]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    from harness import coco
+    from harness import coco, reference
 
     ids, categories, truth, rows = val2017_sized()
-
-    def reference():
-        columns = zip(*(values.tolist() for values in truth.values()), strict=True)
-        marks = [dict(zip(truth, values, strict=True)) | {"id": i} for i, values in enumerate(columns, 1)]
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": i} for i in ids],
-            "annotations": marks,
-            "categories": [{"id": c} for c in categories],
-            "info": {},
-        }
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
-            scored = COCOeval(coco, coco.loadRes(rows), "bbox")
-            scored.evaluate()
-            scored.accumulate()
-            scored.summarize()
-        return scored.stats
 
     ours, stats = min(
         (clock(coco.coco_stats, ids, categories, truth, rows) for _ in range(3)), key=lambda t: t[0]
     )
-    theirs, wanted = clock(reference)
+    theirs, wanted = clock(reference.coco_stats, ids, categories, truth, rows)
     assert (stats == wanted).all(), "the twelve numbers differ"
     what = f"COCO scoring, {len(ids):,} images, {len(truth['area']):,} annotations, {len(rows):,} detections"
     row = {"what": what, "ours": f"{ours:.2f} s", "against": f"pycocotools: {theirs:.0f} s"}
