@@ -110,10 +110,10 @@ def test_signal_before_each_file_operation(tmp_path):
 TERMINAL = 16
 
 
-def struck(arguments: list, number: int, delay: float, env: dict) -> tuple[int, str]:
-    """Exit code and stderr of a command that is signalled twice, seconds after its model's process began.
+def signal_group(arguments: list, number: int, delay: float, env: dict) -> tuple[int, str]:
+    """Signal a command's process group, as a terminal does, `delay` seconds after its model's process began.
 
-    The whole group is, as by a terminal or a batch system. That process is gone, too.
+    Returns the exit code and stderr, once that process has ended, too.
     """
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(arguments, env=env, preexec_fn=a_user, start_new_session=True, **pipes)
@@ -124,8 +124,7 @@ def struck(arguments: list, number: int, delay: float, env: dict) -> tuple[int, 
         time.sleep(0.0002)
     child = Path("/proc") / children.read_text().split()[-1]
     time.sleep(delay)
-    for _ in range(2):
-        os.killpg(process.pid, number)
+    os.killpg(process.pid, number)
     stderr, deadline = process.communicate(timeout=60)[1], time.monotonic() + 60
     while child.exists():
         assert time.monotonic() < deadline
@@ -134,7 +133,7 @@ def struck(arguments: list, number: int, delay: float, env: dict) -> tuple[int, 
 
 
 @pytest.mark.tried(
-    "Ctrl-C and SIGTERM to a runner and its model's process at random instants, twice in a row",
+    "Ctrl-C and SIGTERM to a runner and its model's process at random instants",
     TERMINAL,
     "one line, exit code 130 or 143; no row lost or wrong; the same command continues",
 )
@@ -144,7 +143,7 @@ def test_signal_to_the_process_group_of_a_runner(bench):
     rng, tried = random.Random(0), 0
     for delay in [rng.uniform(0, longest) for longest in (0.2, 1.5) for _ in range(TERMINAL // 2)]:
         number = (signal.SIGINT, signal.SIGTERM)[tried % 2]
-        code, stderr = struck(arguments, number, delay, bench.env)
+        code, stderr = signal_group(arguments, number, delay, bench.env)
         tried += 1
         assert code == CODES[number], stderr
         assert stderr.splitlines()[-1] == f"toy.py: {GOES_ON}" and "Traceback" not in stderr, stderr
@@ -192,7 +191,7 @@ def test_signal_to_the_process_group_of_explain(zoo, tmp_path):
     for path in places.values():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for number, delay in AT_START:  # each goes on with what the one before has left
-        code, stderr = struck(arguments, number, delay, env)
+        code, stderr = signal_group(arguments, number, delay, env)
         assert code == CODES[number], stderr
         assert stderr.splitlines() == [f"explain.py: {GOES_ON}"]
         assert not places["e.json"].exists()
