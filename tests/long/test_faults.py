@@ -193,7 +193,8 @@ def test_signal_to_the_process_group_of_explain(zoo, tmp_path):
     for number, delay in AT_START:  # each goes on with what the one before has left
         code, stderr = signal_group(arguments, number, delay, env)
         assert code == CODES[number], stderr
-        assert stderr.splitlines() == [f"explain.py: {GOES_ON}"]
+        # a model's process that has only just begun may also print that it was cut off
+        assert f"explain.py: {GOES_ON}" in stderr.splitlines(), stderr
         assert not places["e.json"].exists()
     assert explained() == undisturbed
 
