@@ -97,7 +97,7 @@ class PTM(msgspec.Struct, frozen=True):
         index = card.get("model-index") or record.index
         claims = rejected = ()
         if index or record.results:
-            claims, rejected = _read_claims(index, record.results)
+            claims, rejected = _read_claims(index, record.results, tags, card)
         return cls(
             record.id,
             record.author or (record.id.partition("/")[0] if "/" in record.id else None),
@@ -134,8 +134,13 @@ def _license(tags: tuple[str, ...]) -> str | None:
     return None
 
 
-def _read_claims(index: object, results: object) -> tuple[tuple[Claim, ...], tuple[Rejected, ...]]:
-    entries = [*read_model_index(index), *read_eval_results(results)]
+def _read_claims(
+    index: object, results: object, tags: tuple[str, ...], card: dict
+) -> tuple[tuple[Claim, ...], tuple[Rejected, ...]]:
+    own_tags = card.get("tags")
+    if isinstance(own_tags, (list, str)):  # a card that was read without its record
+        tags = (*tags, *([own_tags] if isinstance(own_tags, str) else own_tags))
+    entries = [*read_model_index(index, tags), *read_eval_results(results)]
     claims = tuple([entry for entry in entries if type(entry) is Claim])
     rejected = tuple([entry for entry in entries if type(entry) is Rejected])
     return claims, rejected

@@ -1,11 +1,9 @@
 """Claims: what the metrics of a model's metadata mean, in one vocabulary.
 
-Every metric becomes a `Claim`, or a `Rejected` with the reason.
+Every metric becomes a `Claim`, or a `Rejected` with the reason. Its words are read by claim_names.py, its
+value by claim_values.py.
 """
 
-import functools
-import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -13,104 +11,35 @@ from decimal import Decimal
 import msgspec
 
 from scored.benchmarks import all_benchmarks
-from scored.files import ROOT
+from scored.claim_names import (
+    VOCABULARY,
+    dataset_name,
+    dataset_split,
+    first_stated,
+    first_text,
+    is_bounded,
+    metric_name,
+    read_metric_name,
+    split_name,
+)
+from scored.claim_values import as_fraction, percent_to_fraction, read_bound, read_value, show_value
 
-VOCABULARY = json.loads((ROOT / "assets" / "data" / "vocabulary.json").read_text(encoding="utf-8"))
-
-
-def _key(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())
-
-
-def _index(aliases: dict[str, Iterable[str]]) -> dict[str, str]:
-    """Map the key of each name and alias to the name."""
-    index = {}
-    for name, others in aliases.items():
-        for alias in (name, *others):
-            index[_key(alias)] = name
-    return index
-
-
-_METRIC = _index(VOCABULARY["metrics"])
-_DATASET = _index({name: benchmark.aliases for name, benchmark in all_benchmarks().items()})
-_AT_ONE_IOU = {(over, at) for over in ("AP", "mAP") for at in ("AP50", "AP75")}
-_TOP = re.compile(r"(?<![a-z])top[\W_]?([1-9]\d?)(?![\d.])|@ ?([1-9]|10)(?![\w.]| *[a-z%])")  # no resolution
-
-
-@functools.lru_cache(4096)  # most cards use the same few names
-def metric_name(stated: str | None, name: str | None = None, average: str | None = None) -> str | None:
-    """Return the vocabulary's word for a metric of type `stated` that the card calls `name`.
-
-    The name may refine the type (`accuracy` called "Top-5 Accuracy", `mAP` called "mAP@0.5", `f1` called
-    "F1 Macro"), as may `average`, the argument of an F1. A metric outside the vocabulary keeps its own name
-    in lower case.
-    """
-    averaged = _averaged_metric(f"{stated or ''} {name or ''} {average or ''}".casefold())
-    if averaged:
-        return averaged
-    refined = _METRIC.get(_key(name or ""))
-    metric = _METRIC.get(_key(stated or "")) or refined
-    if metric is None:
-        return (stated or name or "").strip().casefold() or None
-    if refined and (refined.startswith(metric + "-") or (metric, refined) in _AT_ONE_IOU):
-        return refined
-    if metric == "accuracy" and not refined:
-        return _top_k_accuracy((name or "").casefold())
-    return metric
-
-
-def _averaged_metric(text: str) -> str | None:
-    """Return `f1-macro` and the like if the text names both a metric and its average."""
-    base = re.search(r"f1|f.?score|precision|recall", text)
-    average = re.search(r"macro|micro|weighted", text)
-    if not base or not average:
-        return None
-    metric = "f1" if base[0].startswith("f") else base[0]
-    return f"{metric}-{average[0]}"
-
-
-def _top_k_accuracy(name: str) -> str:
-    """Return `accuracy-top5` for "Top-5", `accuracy` for "Top-1" or without a k."""
-    top = _TOP.search(name)
-    k = (top[1] or top[2]) if top else "1"
-    return "accuracy" if k == "1" else f"accuracy-top{k}"
-
-
-@functools.lru_cache(4096)
-def dataset_name(stated: str | None, name: str | None = None) -> str | None:
-    """Return the vocabulary's word for a data set. A loader (`imagefolder`) yields to the name beside it."""
-    if name and (not stated or stated.casefold() in VOCABULARY["loaders"]):
-        return _DATASET.get(_key(name)) or name.strip()
-    return _DATASET.get(_key(stated or "")) or (stated or "").strip() or None
-
-
-@functools.lru_cache(4096)
-def is_bounded(metric: str | None) -> bool:
-    """Tell whether a metric cannot leave [0, 1] (correlations: [-1, 1]) when it is a fraction."""
-    known = metric in VOCABULARY["metrics"] or re.match(
-        r"(f1|precision|recall)-|pass@\d|accuracy-top\d", metric or ""
-    )
-    return bool(known) and metric not in VOCABULARY["unbounded"] and metric not in VOCABULARY["error_rates"]
-
-
-def as_fraction(metric: str | None, number: float, percent: bool = False) -> tuple[float | None, str]:
-    """Convert a stated number to a fraction; also return its unit: fraction, percent, ambiguous or none.
-
-    `none` stands for a metric without such a scale (loss) or outside the vocabulary. Raises
-    ValueError("out of range").
-    """
-    bounded = is_bounded(metric)
-    if not bounded and metric not in VOCABULARY["error_rates"]:
-        return None, "none"
-    low, high = VOCABULARY["undecidable"].get(metric) or VOCABULARY["undecidable"]["*"]
-    size = abs(number)
-    if (number < 0 and metric not in VOCABULARY["correlations"]) or (bounded and size > 100):
-        raise ValueError("out of range")
-    if percent or size > high:
-        return float(Decimal(repr(number)) / 100), "percent"  # in decimal, so that 92.7 % is 0.927
-    if size == 0 or size < low:
-        return number, "fraction"
-    return None, "ambiguous"
+__all__ = [
+    "VOCABULARY",
+    "Claim",
+    "Rejected",
+    "as_fraction",
+    "dataset_name",
+    "first_text",
+    "is_bounded",
+    "metric_name",
+    "read_eval_results",
+    "read_model_index",
+    "read_value",
+]
+TRAINER = "generated_from_trainer"  # the tag of cards that transformers wrote
+PROPORTIONS = re.compile(r"accuracy(-top\d+)?")  # k of n examples
+ANY_SPLIT = ("validation", "test", "train")
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -124,13 +53,21 @@ class Claim(msgspec.Struct, frozen=True):
     revision: str | None
     metric: str | None  # None in .eval_results, which name a benchmark's task and no metric
     metric_stated: str | None
-    value: int | float | str  # as stated
+    value: object  # as stated: a number, a text, or what holds them
     number: float  # the value as a number, in the unit as stated
     error: float | None  # the term after ±
-    fraction: float | None  # 0.01 is a point; None where the unit is ambiguous or the metric unbounded
+    fraction: float | None  # 0.01 is a point; None where nothing can be compared with it
     unit: str  # fraction, percent, ambiguous, none
-    verified: bool
-    source: str  # model-index or .eval_results
+    verified: bool  # by the Hub's own proof
+    source: str  # model-index, .eval_results or card text
+    name: str | None = None  # the metric's name as stated: "POS Accuracy"
+    dataset_title: str | None = None  # the data set's name as stated, beside its type
+    possible_splits: tuple[str, ...] = ()  # where `split` is None although the card names one
+    split_note: str | None = None  # why
+    bound: str | None = None  # > or < where the card states a bound; it has no fraction
+    unit_from: str = "value"  # value, name ("WER (%)") or siblings: the card's other values
+    proposal: bool = False  # a pull request's, not the model's own; it has no fraction
+    line: int | None = None  # in the card's text, from 1
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -145,86 +82,21 @@ class Rejected(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        return _text(self.stated)
+        return show_value(self.stated)
 
 
-_NUMBER = re.compile(  # possessive, so that no text of any length takes more than one try
-    r"\(?([+-]?(?=[.,]*+\d)[\d.,]++(?:[eE][+-]?\d{1,3})?)\s*+(%?)\s*+"
-    r"(?:\(?\s*+(?:±|\+/-|\+-)\s*+([\d.,]*\d)\s*+(%?)\s*+\)?)?\)?"
-)
+class _Context(msgspec.Struct, frozen=True):
+    """What a result states about all of its metrics."""
 
-
-def _decimal(text: str, bounded: bool) -> float:
-    """Parse a number with a decimal point or comma. Raises ValueError if it could be two numbers (1,234)."""
-    body = text.lstrip("+-")
-    if "," in body and "." in body:  # the last one is the decimal sign, the other groups thousands
-        group = "," if body.rfind(".") > body.rfind(",") else "."
-        if not re.match(rf"\d{{1,3}}(\{group}\d{{3}})+(?!\d|\{group})", body):
-            raise ValueError("not a number")
-        text = text.replace(group, "")
-    elif re.fullmatch(r"[1-9]\d{0,2},\d{3}", body) and not bounded:
-        raise ValueError("ambiguous number")
-    return float(text.replace(",", "."))
-
-
-def read_value(value: object, metric: str | None) -> tuple[float, float | None, bool]:
-    """Read a stated value: (number, error term or None, whether it has a percent sign).
-
-    Raises ValueError with the reason why it is not a value.
-    """
-    if value is None or value == "" or value == []:
-        raise ValueError("no value")
-    error, is_percent = None, False
-    try:
-        if isinstance(value, str):
-            number, error, is_percent = _parse_number(value.strip(), is_bounded(metric))
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError("not a number")
-        else:
-            number = float(value)
-    except OverflowError:
-        raise ValueError("out of range") from None
-    except ValueError as reason:
-        kind = str(reason) if str(reason).startswith("ambiguous") else "not a number"
-        raise ValueError(f"{kind}: {_text(value, 40)}") from None
-    if math.isnan(number):
-        raise ValueError("NaN")
-    if math.isinf(number):
-        raise ValueError("out of range")
-    return number, error, is_percent
-
-
-def _parse_number(text: str, bounded: bool) -> tuple[float, float | None, bool]:
-    """Parse text such as "92.7 % ± 0.3". Raises ValueError."""
-    if text.casefold() in ("nan", "inf", "-inf", "+inf"):
-        return float(text), None, False
-    parts = _NUMBER.fullmatch(text)
-    if not parts:
-        raise ValueError("not a number")
-    error = _decimal(parts[3], bounded) if parts[3] else None
-    return _decimal(parts[1], bounded), error, bool(parts[2] or parts[4])
-
-
-_ENCODE = json.JSONEncoder(
-    ensure_ascii=False, default=str
-).encode  # json.dumps would make an encoder per call
-
-
-def _text(value: object, length: int = 200) -> str:
-    try:
-        text = _ENCODE(value)
-    except (ValueError, RecursionError):
-        text = repr(type(value))
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def first_text(*values: object) -> str | None:
-    """Return the first of the values that is a string and not blank, stripped."""
-    for value in values:
-        text = value.strip() if isinstance(value, str) else ""
-        if text:
-            return text
-    return None
+    task: str | None
+    dataset: str | None
+    dataset_stated: str | None
+    dataset_title: str | None
+    config: str | None
+    split: str | None
+    revision: str | None
+    source: str
+    is_by_trainer: bool = False
 
 
 def _as_dict(value: object) -> dict:
@@ -238,97 +110,220 @@ def _as_list(value: object) -> list:
     return value if isinstance(value, list) else []
 
 
-class _Context(msgspec.Struct, frozen=True):
-    """What a result states about all of its metrics."""
-
-    task: str | None
-    dataset: str | None
-    dataset_stated: str | None
-    config: str | None
-    split: str | None
-    revision: str | None
-    source: str
+# ── model-index ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_model_index(index: object) -> Iterator[Claim | Rejected]:
-    """Read the metrics of a model-index of any shape."""
+def read_model_index(index: object, tags: Iterable[str] = ()) -> list[Claim | Rejected]:
+    """Read the metrics of a model-index of any shape, of a card with these tags."""
+    entries = []
     if index and not isinstance(index, (list, dict)):
-        yield Rejected("model-index is not a list", index)
-    for entry in _as_list(index):
-        results = _as_list(_as_dict(entry).get("results"))
+        entries.append(Rejected("model-index is not a list", index))
+    is_by_trainer = TRAINER in tags
+    for model in _as_list(index):
+        results = _as_list(_as_dict(model).get("results"))
         if not results:
-            yield Rejected("no results", entry)
+            entries.append(Rejected("no results", model))
         for result in results:
             metrics = _as_list(_as_dict(result).get("metrics"))
             if not metrics:
-                yield Rejected("no metrics", result)
+                entries.append(Rejected("no metrics", result))
                 continue
-            context = _result_context(result)
-            for metric in metrics:
-                yield _read_metric(metric, context)
+            context = _result_context(result, is_by_trainer)
+            claims = [_read_metric(metric, context) for metric in metrics]
+            entries += _exclude_splits(claims)
+    return _decide_by_siblings(entries)
 
 
-def _result_context(result: dict) -> _Context:
+def _result_context(result: dict, is_by_trainer: bool) -> _Context:
     dataset, task = _as_dict(result.get("dataset")), _as_dict(result.get("task"))
-    kind, name = first_text(dataset.get("type")), first_text(dataset.get("name"))
-    arguments = dataset.get("args")
-    more = _as_dict(arguments)
-    split = first_text(dataset.get("split"), more.get("split"))
+    kind, name = first_stated(dataset.get("type")), first_stated(dataset.get("name"))
+    task_name = first_stated(task.get("type"), task.get("name"))
+    config, split = _read_arguments(dataset)
+    known = dataset_name(kind, name, task_name)
+    if split is None and known in all_benchmarks():
+        split = dataset_split(kind, name)
     return _Context(
-        task=first_text(task.get("type"), task.get("name")),
-        dataset=dataset_name(kind, name),
+        task=task_name,
+        dataset=known,
         dataset_stated=kind or name,
-        config=first_text(dataset.get("config"), arguments, more.get("config")),
-        split=split and VOCABULARY["splits"].get(split.casefold(), split.casefold()),
-        revision=first_text(dataset.get("revision")),
+        dataset_title=name,
+        config=config,
+        split=split_name(split),
+        revision=first_stated(dataset.get("revision")),
         source="model-index",
+        is_by_trainer=is_by_trainer,
     )
+
+
+_ARGUMENT = re.compile(r"\b(config|split)[\"']?\s*[:=]\s*[\"']?([^,;\"'}]+)", re.IGNORECASE)
+
+
+def _read_arguments(dataset: dict) -> tuple[str | None, str | None]:
+    """Return configuration and split, each from its own field or from `args`."""
+    config, split = first_stated(dataset.get("config")), first_stated(dataset.get("split"))
+    arguments = dataset.get("args")
+    if isinstance(arguments, dict):
+        return config or first_stated(arguments.get("config")), split or first_stated(arguments.get("split"))
+    text = first_stated(arguments)
+    if text is None:
+        return config, split
+    stated = {key.casefold(): value.strip() for key, value in _ARGUMENT.findall(text)}
+    if not stated:  # the plain name of a configuration
+        return config or text, split
+    return config or first_stated(stated.get("config")), split or first_stated(stated.get("split"))
 
 
 def _read_metric(entry: object, context: _Context) -> Claim | Rejected:
     """Read an entry of a result's `metrics`."""
     if not isinstance(entry, dict):
-        return Rejected(f"metric is not an object: {_text(entry, 40)}", entry)
+        return Rejected(f"metric is not an object: {show_value(entry, 40)}", entry)
     if context.dataset is None:
         return Rejected("no dataset", entry)
-    kind, name = first_text(entry.get("type")), first_text(entry.get("name"))
+    kind, name = first_stated(entry.get("type")), first_stated(entry.get("name"))
     settings = _as_dict(entry.get("args")) or _as_dict(entry.get("config"))
-    metric = metric_name(kind, name, first_text(settings.get("average")))
-    if metric is None:
+    average = first_text(settings.get("average"))
+    words = read_metric_name(kind, name, average, context.dataset, context.task)
+    if words.metric is None:
         return Rejected("no metric", entry)
-    if metric == "mAP" and context.dataset == "coco":
-        metric = "AP"  # mean average precision over IoU 0.50:0.95 is COCO's AP
-    is_verified = bool(entry.get("verified") or entry.get("verifyToken"))
-    return _make_claim(entry, metric, kind or name, is_verified, context)
-
-
-def _make_claim(
-    entry: dict, metric: str | None, metric_stated: str | None, verified: bool, context: _Context
-) -> Claim | Rejected:
-    """Make a claim if the stated value is a number that the metric can take."""
-    value = entry.get("value")
+    value, bound = read_bound(entry.get("value"))
+    unit_from = "value"
     try:
-        number, error, is_percent = read_value(value, metric)
-        fraction, unit = as_fraction(metric, number, is_percent)
+        number, error, is_percent = read_value(value, words.metric)
+        if words.is_percent and not is_percent:
+            is_percent, unit_from = True, "name"
+        fraction, unit = as_fraction(words.metric, number, is_percent)
     except ValueError as reason:
         return Rejected(str(reason), entry)
+    if unit_from == "name" and abs(number) <= 1 and is_bounded(words.metric):
+        fraction, unit = None, "ambiguous"  # an accuracy of 0.9 "in %" is 0.9% or 90%
+    if bound:
+        fraction, unit = None, "none"
+    split, possible_splits, note = _read_split(words.splits, context)
     return Claim(
         task=context.task,
         dataset=context.dataset,
         dataset_stated=context.dataset_stated,
         config=context.config,
-        split=context.split,
+        split=split,
         revision=context.revision,
-        metric=metric,
-        metric_stated=metric_stated,
-        value=value,
+        metric=words.metric,
+        metric_stated=kind or name,
+        value=entry["value"],
         number=number,
         error=error,
         fraction=fraction,
         unit=unit,
-        verified=verified,
+        verified=_has_token(entry) and entry.get("verified") is not False,
         source=context.source,
+        name=name,
+        dataset_title=context.dataset_title,
+        possible_splits=possible_splits,
+        split_note=note,
+        bound=bound,
+        unit_from=unit_from,
     )
+
+
+def _has_token(entry: dict) -> bool:
+    """Tell whether the Hub has signed a value; `verified: true` anyone may write."""
+    return first_text(entry.get("verifyToken")) is not None
+
+
+# ── Splits ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read_split(named: frozenset[str], context: _Context) -> tuple[str | None, tuple[str, ...], str | None]:
+    """Return the split by the metric's name and by the result; if unknown, the possible ones and why."""
+    splits = named | {context.split} if context.split else named
+    if len(splits) > 1:
+        return None, tuple(sorted(splits)), f"the card names {' and '.join(sorted(splits))}"
+    if context.split == "train" and not named and context.is_by_trainer:
+        benchmark = all_benchmarks().get(context.dataset)
+        splits = ANY_SPLIT
+        if benchmark:
+            splits = tuple(dict.fromkeys((*benchmark.public, "train")))
+        return None, splits, "transformers 4.21 to 4.25 named the training split beside evaluation metrics"
+    return (min(splits) if splits else None), (), None
+
+
+def _exclude_splits(claims: list[Claim | Rejected]) -> list[Claim | Rejected]:
+    """Exclude splits on which k of n examples cannot give the accuracy; all metrics of a result share one."""
+    excluded = set()
+    for claim in claims:
+        if type(claim) is Claim and claim.possible_splits:
+            excluded |= _impossible_splits(claim)
+    if not excluded:
+        return claims
+    return [_without_splits(claim, excluded) if type(claim) is Claim else claim for claim in claims]
+
+
+def _without_splits(claim: Claim, excluded: set[str]) -> Claim:
+    left = tuple(split for split in claim.possible_splits if split not in excluded)
+    if not left or left == claim.possible_splits:
+        return claim
+    note = f"{claim.split_note}; no k of n examples gives the accuracy on {', '.join(sorted(excluded))}"
+    return msgspec.structs.replace(claim, possible_splits=left, split_note=note)
+
+
+def _impossible_splits(claim: Claim) -> set[str]:
+    benchmark = all_benchmarks().get(claim.dataset)
+    if benchmark is None or claim.fraction is None or not PROPORTIONS.fullmatch(claim.metric):
+        return set()
+    value = Decimal(repr(claim.fraction))
+    half_unit = Decimal("0.5").scaleb(max(value.as_tuple().exponent, -12))
+    impossible = set()
+    for split in claim.possible_splits:
+        n = benchmark.splits.get(split)
+        if n and abs(round(value * n) / Decimal(n) - value) > half_unit:
+            impossible.add(split)
+    return impossible
+
+
+# ── Units ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _decide_by_siblings(entries: list[Claim | Rejected]) -> list[Claim | Rejected]:
+    """Decide ambiguous units by the card's other values of the same kind, where these agree."""
+    claims = [entry for entry in entries if type(entry) is Claim]
+    if all(claim.unit != "ambiguous" and claim.number != 1 for claim in claims):
+        return entries
+    return [_decide_unit(entry, claims) if type(entry) is Claim else entry for entry in entries]
+
+
+def _decide_unit(claim: Claim, claims: list[Claim]) -> Claim:
+    if claim.unit != "ambiguous" and (claim.number != 1 or not is_bounded(claim.metric)):
+        return claim
+    siblings = []
+    for other in claims:
+        is_decided = other.unit in ("fraction", "percent") and other.number not in (0, 1)
+        if is_decided and _scale(other.metric) == _scale(claim.metric):
+            siblings.append(other)
+    units = {sibling.unit for sibling in siblings}
+    if claim.unit == "fraction":  # exactly 1
+        is_doubtful = "percent" in units
+        return msgspec.structs.replace(claim, fraction=None, unit="ambiguous") if is_doubtful else claim
+    if claim.unit_from == "name":
+        return claim
+    if units == {"percent"}:
+        fraction = percent_to_fraction(claim.number)
+        return msgspec.structs.replace(claim, fraction=fraction, unit="percent", unit_from="siblings")
+    # More than 1 is a fraction only as an error rate, and not far above the others.
+    is_possible = claim.number <= 1 or claim.metric in VOCABULARY["error_rates"]
+    if units == {"fraction"} and is_possible and claim.number <= 3 * max(s.number for s in siblings):
+        return msgspec.structs.replace(claim, fraction=claim.number, unit="fraction", unit_from="siblings")
+    return claim
+
+
+def _scale(metric: str | None) -> str:
+    """Return what values on one scale have in common: error rates, shares of examples, or the metric."""
+    if metric in VOCABULARY["error_rates"]:
+        return "error rate"
+    if metric in VOCABULARY["undecidable"] or not is_bounded(metric):
+        return f"metric {metric}"
+    return "share"
+
+
+# ── .eval_results ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def read_eval_results(entries: object) -> Iterator[Claim | Rejected]:
@@ -337,26 +332,42 @@ def read_eval_results(entries: object) -> Iterator[Claim | Rejected]:
         entries = [entries]
     for entry in _as_list(entries):
         if not isinstance(entry, dict) or "error" in entry:
-            error = _text(_as_dict(entry).get("error"), 80)
+            error = show_value(_as_dict(entry).get("error"), 80)
             yield Rejected(f"invalid .eval_results file: {error}", entry)
             continue
         data = _as_dict(entry.get("data", entry))
-        context = _eval_result_context(_as_dict(data.get("dataset")))
-        if context.dataset is None:
-            yield Rejected("no dataset", data)
-        else:
-            is_verified = bool(entry.get("verified") or data.get("verifyToken"))
-            yield _make_claim(data, None, None, is_verified, context)
+        is_verified = _has_token(data)
+        if data is not entry and isinstance(entry.get("verified"), bool):
+            is_verified = entry["verified"]  # the Hub's own word
+        yield _read_eval_result(data, is_verified, bool(entry.get("pullRequest")))
 
 
-def _eval_result_context(dataset: dict) -> _Context:
-    name = first_text(dataset.get("id"))
-    return _Context(
+def _read_eval_result(data: dict, is_verified: bool, is_proposal: bool) -> Claim | Rejected:
+    dataset = _as_dict(data.get("dataset"))
+    name = first_stated(dataset.get("id"))
+    if name is None:
+        return Rejected("no dataset", data)
+    value, bound = read_bound(data.get("value"))
+    try:
+        number, error, _ = read_value(value, None)
+    except ValueError as reason:
+        return Rejected(str(reason), data)
+    return Claim(
         task=None,
         dataset=dataset_name(name),
         dataset_stated=name,
-        config=first_text(dataset.get("task_id")),
+        config=first_stated(dataset.get("task_id")),
         split=None,
-        revision=first_text(dataset.get("revision")),
+        revision=first_stated(dataset.get("revision")),
+        metric=None,
+        metric_stated=None,
+        value=data["value"],
+        number=number,
+        error=error,
+        fraction=None,
+        unit="none",
+        verified=is_verified,
         source=".eval_results",
+        bound=bound,
+        proposal=is_proposal,
     )
