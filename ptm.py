@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from scored.claims import Claim, Rejected, first_text, read_eval_results, read_model_index
+from scored.claims import TRAINER, Claim, Rejected, first_text, read_eval_results, read_model_index
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT
 from scored.records import read_records, record_id
@@ -97,7 +97,9 @@ class PTM(msgspec.Struct, frozen=True):
         index = card.get("model-index") or record.index
         claims = rejected = ()
         if index or record.results:
-            claims, rejected = _read_claims(index, record.results, tags, card)
+            own_tags = card.get("tags")  # of a card that was read without its record
+            is_by_trainer = TRAINER in tags or (isinstance(own_tags, list) and TRAINER in own_tags)
+            claims, rejected = _read_claims(index, record.results, is_by_trainer)
         return cls(
             record.id,
             record.author or (record.id.partition("/")[0] if "/" in record.id else None),
@@ -135,12 +137,9 @@ def _license(tags: tuple[str, ...]) -> str | None:
 
 
 def _read_claims(
-    index: object, results: object, tags: tuple[str, ...], card: dict
+    index: object, results: object, is_by_trainer: bool
 ) -> tuple[tuple[Claim, ...], tuple[Rejected, ...]]:
-    own_tags = card.get("tags")
-    if isinstance(own_tags, (list, str)):  # a card that was read without its record
-        tags = (*tags, *([own_tags] if isinstance(own_tags, str) else own_tags))
-    entries = [*read_model_index(index, tags), *read_eval_results(results)]
+    entries = [*read_model_index(index, is_by_trainer), *read_eval_results(results)]
     claims = tuple([entry for entry in entries if type(entry) is Claim])
     rejected = tuple([entry for entry in entries if type(entry) is Rejected])
     return claims, rejected

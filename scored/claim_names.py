@@ -34,10 +34,16 @@ def first_text(*values: object) -> str | None:
 def first_stated(*values: object) -> str | None:
     """Return the first text that states something; "None", "null", "unknown" and the like do not."""
     for value in values:
-        text = value.strip() if isinstance(value, str) else ""
-        if text and text.casefold() not in _NOTHING:
+        text = _stated_text(value) if isinstance(value, str) else ""
+        if text:
             return text
     return None
+
+
+@functools.lru_cache(4096)
+def _stated_text(text: str) -> str:
+    text = text.strip()
+    return "" if text.casefold() in _NOTHING else text
 
 
 def _key(name: str) -> str:

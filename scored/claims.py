@@ -5,7 +5,7 @@ value by claim_values.py.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
@@ -25,6 +25,7 @@ from scored.claim_names import (
 from scored.claim_values import as_fraction, percent_to_fraction, read_bound, read_value, show_value
 
 __all__ = [
+    "TRAINER",
     "VOCABULARY",
     "Claim",
     "Rejected",
@@ -113,12 +114,11 @@ def _as_list(value: object) -> list:
 # ── model-index ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_model_index(index: object, tags: Iterable[str] = ()) -> list[Claim | Rejected]:
-    """Read the metrics of a model-index of any shape, of a card with these tags."""
+def read_model_index(index: object, is_by_trainer: bool = False) -> list[Claim | Rejected]:
+    """Read the metrics of a model-index of any shape; `is_by_trainer`: the card has the tag TRAINER."""
     entries = []
     if index and not isinstance(index, (list, dict)):
         entries.append(Rejected("model-index is not a list", index))
-    is_by_trainer = TRAINER in tags
     for model in _as_list(index):
         results = _as_list(_as_dict(model).get("results"))
         if not results:
@@ -130,7 +130,7 @@ def read_model_index(index: object, tags: Iterable[str] = ()) -> list[Claim | Re
                 continue
             context = _result_context(result, is_by_trainer)
             claims = [_read_metric(metric, context) for metric in metrics]
-            entries += _exclude_splits(claims)
+            entries += claims if context.split is None else _exclude_splits(claims)
     return _decide_by_siblings(entries)
 
 
@@ -180,8 +180,8 @@ def _read_metric(entry: object, context: _Context) -> Claim | Rejected:
     if context.dataset is None:
         return Rejected("no dataset", entry)
     kind, name = first_stated(entry.get("type")), first_stated(entry.get("name"))
-    settings = _as_dict(entry.get("args")) or _as_dict(entry.get("config"))
-    average = first_text(settings.get("average"))
+    settings = entry.get("args") or entry.get("config")
+    average = first_text(settings.get("average")) if isinstance(settings, dict) else None
     words = read_metric_name(kind, name, average, context.dataset, context.task)
     if words.metric is None:
         return Rejected("no metric", entry)
