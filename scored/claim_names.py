@@ -1,53 +1,24 @@
-"""Names in claims: which metric, data set and split the words of a card mean, in one vocabulary.
+"""Metrics in claims: which metric the type and the name on a card mean, in one vocabulary.
 
 A name is read as a phrase: a metric's word, a split, a unit, and the words that are left over.
 """
 
 import functools
-import json
 import re
 import unicodedata
 
 import msgspec
 
 from scored.benchmarks import Benchmark, all_benchmarks
-from scored.files import ROOT
+from scored.claim_datasets import own_words
+from scored.claim_words import NEUTRAL_WORDS, VOCABULARY, letters_and_digits, take_splits
 
-VOCABULARY = json.loads((ROOT / "assets" / "data" / "vocabulary.json").read_text(encoding="utf-8"))
-
-# ── Words ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-_NOTHING = frozenset(VOCABULARY["nothing"])
-_NEUTRAL = frozenset(VOCABULARY["fillers"])
 _METRIC_WORDS = frozenset(VOCABULARY["metric_words"])
-
-
-def first_text(*values: object) -> str | None:
-    """Return the first of the values that is a string and not blank, stripped."""
-    for value in values:
-        text = value.strip() if isinstance(value, str) else ""
-        if text:
-            return text
-    return None
-
-
-def first_stated(*values: object) -> str | None:
-    """Return the first text that states something; "None", "null", "unknown" and the like do not."""
-    for value in values:
-        text = _stated_text(value) if isinstance(value, str) else ""
-        if text:
-            return text
-    return None
-
-
-@functools.lru_cache(4096)
-def _stated_text(text: str) -> str:
-    text = text.strip()
-    return "" if text.casefold() in _NOTHING else text
-
-
-def _key(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())
+_PREFIX = re.compile(r"^(?:evaluate-metric|metrics?)[/:]")
+_EVALUATION = re.compile(r"\b(?:eval|evaluation)(?: (?:data ?)?set)?\b")
+_PERCENT = re.compile(
+    r"(?<!\d)(?<!\d )[(\[]? ?(?:\bin )?(?:%|\b(?:percent|percentage|pct)\b(?! error| of)) ?[)\]]?"
+)
 
 
 def _index_metrics() -> dict[str, str]:
@@ -55,36 +26,11 @@ def _index_metrics() -> dict[str, str]:
     index = {}
     for metric, aliases in VOCABULARY["metrics"].items():
         for alias in (metric, *aliases):
-            index[_key(alias)] = metric
+            index[letters_and_digits(alias)] = metric
     return index
 
 
 _METRIC = _index_metrics()
-
-# ── Splits and units ──────────────────────────────────────────────────────────────────────────────────────
-
-_SPLIT = re.compile(
-    r"(?<!\w)(?<!cross[- ])(?<!pre[- ])(?<!std )(?<!standard )"
-    r"(test-?dev|testing|test|validation|minival|valid|val|development|dev|training|train)"
-    r"(?:[- ]?(?:2017|split|set|data|subset))*(?!\w)(?![- ]time)"
-)
-_EVALUATION = re.compile(r"\b(?:eval|evaluation)(?: (?:data ?)?set)?\b")
-_PERCENT = re.compile(
-    r"(?<!\d)(?<!\d )[(\[]? ?(?:\bin )?(?:%|\b(?:percent|percentage|pct)\b(?! error| of)) ?[)\]]?"
-)
-_PREFIX = re.compile(r"^(?:evaluate-metric|metrics?)[/:]")
-
-
-def split_name(stated: str | None) -> str | None:
-    """Return the vocabulary's word for a split."""
-    return stated and VOCABULARY["splits"].get(stated.casefold(), stated.casefold())
-
-
-def _take_splits(text: str) -> tuple[str, frozenset[str]]:
-    """Remove the splits that lower-case text names; return the rest and the splits."""
-    splits = frozenset(split_name(split.replace("testdev", "test-dev")) for split in _SPLIT.findall(text))
-    return _SPLIT.sub(" ", text) if splits else text, splits
-
 
 # ── Metrics ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -129,7 +75,7 @@ def read_phrase(stated: str | None) -> Phrase:
         return Phrase()
     text = unicodedata.normalize("NFKC", stated).casefold().replace("_", " ")
     text = _PREFIX.sub("", " ".join(text.split()))
-    text, splits = _take_splits(_EVALUATION.sub(" ", text))
+    text, splits = take_splits(_EVALUATION.sub(" ", text))
     is_percent = _PERCENT.search(text) is not None
     text = " ".join(_PERCENT.sub(" ", text).split())
     metric, boxes, rest = _find_metric(text)
@@ -151,7 +97,7 @@ def _drop_asides(text: str) -> str:
 
 def _find_metric(text: str) -> tuple[str | None, str | None, list[str]]:
     """Return the metric that lower-case text names, whether it is about boxes, and the words left over."""
-    key = _key(text)
+    key = letters_and_digits(text)
     if key in _METRIC and not _BOX.search(text):
         return _METRIC[key], None, []
     if _SIMILARITY.search(text):
@@ -203,13 +149,13 @@ def _find_average_precision(text: str) -> tuple[str | None, str | None, list[str
             text = pattern.sub(" ", text)
     text = " ".join(_NO_AREA.sub(" ", _BOX.sub(" ", text)).split())
     text = _SPELT_OUT.sub(r"\1", text)
-    key = _key(text)
+    key = letters_and_digits(text)
     if key in _METRIC:
         return _METRIC[key], boxes, []
     name = _AVERAGE_PRECISION.search(text)
     if name is None:
         return None, boxes, _words(text)
-    metric = _METRIC[_key(name[0])]
+    metric = _METRIC[letters_and_digits(name[0])]
     before, after = text[: name.start()], text[name.end() :]
     thresholds = _THRESHOLDS.match(after)
     if thresholds:
@@ -285,7 +231,7 @@ def _choose_metric(typed: Phrase, called: Phrase) -> str | None:
     if metric and typed.rest and not typed.average:
         metric = None  # "slot accuracy" is a metric of its own
     if metric is None:
-        is_explained = not typed.text or set(called.rest) <= _NEUTRAL
+        is_explained = not typed.text or set(called.rest) <= NEUTRAL_WORDS
         is_metric = not _METRIC_WORDS.isdisjoint(_words(typed.text))
         return called.metric if is_explained and not is_metric else None
     if called.text and _is_other_metric(metric, called.text):
@@ -297,7 +243,11 @@ def _is_other_metric(metric: str, name: str) -> bool:
     """Tell whether a name says that it is an error ("Top-1 Error"), or the rate of another error."""
     rate = _ERROR_RATE.search(name)
     if metric in VOCABULARY["error_rates"]:
-        return rate is not None and _key(rate[0]) not in _METRIC and _key(rate[1]) != metric
+        return (
+            rate is not None
+            and letters_and_digits(rate[0]) not in _METRIC
+            and letters_and_digits(rate[1]) != metric
+        )
     return metric.startswith("accuracy") and _ERROR.search(name) is not None
 
 
@@ -337,7 +287,7 @@ def _detection_metric(metric: str, boxes: str | None, dataset: str | None, task:
 
 def _left_over(typed: Phrase, called: Phrase, benchmark: Benchmark) -> list[str]:
     """Return the words of a metric that may make it another one: a class, a subset, a protocol."""
-    neutral = _NEUTRAL | _own_words(benchmark.name)
+    neutral = NEUTRAL_WORDS | own_words(benchmark.name)
     rest = []
     for word in (*typed.rest, *called.rest):
         is_size = word.replace("x", "").replace("px", "").isdigit() and len(word) > 2
@@ -380,75 +330,5 @@ def is_correlation(metric: str | None) -> bool:
 def _base_of_similarity(metric: str | None) -> str | None:
     """Return `accuracy` for cosine_accuracy@1, `spearman` for spearman_cosine."""
     match = _OF_SIMILARITY.fullmatch((metric or "").replace(" ", "_"))
-    base = match and _METRIC.get(_key(match[1] or match[2]))
+    base = match and _METRIC.get(letters_and_digits(match[1] or match[2]))
     return base if base and is_bounded(base) else None
-
-
-# ── Data sets ─────────────────────────────────────────────────────────────────────────────────────────────
-
-_OTHER_TASK = re.compile(r"zero.?shot|caption|to.text|text.to|retrieval")
-
-
-@functools.cache
-def _own_names(dataset: str) -> list[frozenset[str]]:
-    """Return the words of each name of a measured data set."""
-    benchmark = all_benchmarks()[dataset]
-    return [_dataset_words(name) for name in (benchmark.name, *benchmark.aliases)]
-
-
-@functools.cache
-def _own_words(dataset: str) -> frozenset[str]:
-    return frozenset().union(*_own_names(dataset))
-
-
-def _dataset_words(text: str) -> frozenset[str]:
-    """Return the words of a data set's name, without splits: "COCO val2017" has coco and 2017."""
-    text, _ = _take_splits(re.sub(r"[_/()\[\],-]+", " ", unicodedata.normalize("NFKC", text).casefold()))
-    text = re.sub(r"\b(?:val|train|test)(?=2017)", " ", text)
-    return frozenset(re.findall(r"[^\W\d_]+|\d+[a-z]*", text)) - _NEUTRAL
-
-
-def _find_benchmark(text: str) -> Benchmark | None:
-    """Return the data set of benchmarks.toml that a name means with all of its words.
-
-    A copy under another owner's name counts if the name is as exact as a year or a size makes it.
-    """
-    words = _dataset_words(text)
-    for benchmark in all_benchmarks().values():
-        if words <= _own_words(benchmark.name) and any(name <= words for name in _own_names(benchmark.name)):
-            return benchmark
-    _, _, last = text.rpartition("/")
-    return _find_benchmark(last) if last != text and re.search(r"\d", last) else None
-
-
-@functools.lru_cache(4096)
-def dataset_name(stated: str | None, name: str | None = None, task: str | None = None) -> str | None:
-    """Return the vocabulary's word for a data set of type `stated` that the card calls `name`.
-
-    A loader (`imagefolder`) yields to the name beside it. A name that says another data set than the type
-    stands for itself, as does a data set that a model is measured on without having been trained for it.
-    """
-    stated, name = first_stated(stated), first_stated(name)
-    if name and (not stated or stated.casefold() in VOCABULARY["loaders"]):
-        stated, name = name, None
-    if not stated:
-        return None
-    benchmark = _find_benchmark(stated)
-    if benchmark is None:
-        return stated
-    if name and name.casefold() not in benchmark.configs and not _dataset_words(name) <= _own_words(benchmark.name):
-        return name
-    if task and _OTHER_TASK.search(task.casefold()):
-        return f"{stated} ({task})"
-    return benchmark.name
-
-
-@functools.lru_cache(4096)
-def dataset_split(stated: str | None, name: str | None = None) -> str | None:
-    """Return the split that the name of a measured data set holds: "ImageNet-1k (val)"."""
-    splits = set()
-    for text in (stated, name):
-        if text and _find_benchmark(text):
-            splits |= _take_splits(re.sub(r"[_/-]+", " ", text.casefold()))[1]
-            splits |= {split_name(split) for split in re.findall(r"(?<![a-z])(val|train|test)2017\b", text.casefold())}
-    return min(splits) if len(splits) == 1 else None

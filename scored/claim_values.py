@@ -5,7 +5,8 @@ import math
 import re
 from decimal import Decimal
 
-from scored.claim_names import VOCABULARY, is_bounded, is_correlation, metric_name
+from scored.claim_names import is_bounded, is_correlation, metric_name
+from scored.claim_words import VOCABULARY
 
 _NUMBER = re.compile(  # possessive, so that no text of any length takes more than one try
     r"\(?([+-]?(?=[.,]*+\d)[\d.,]++(?:[eE][+-]?\d{1,3})?)\s*+(%?)\s*+"
@@ -16,7 +17,9 @@ _BOUND = re.compile(
 )
 _UPPER = ("<", "≤", "at most", "less", "under", "below", "up to")
 _ABOUT = re.compile(r"^(?:~|≈|about\b|approx(?:imately)?\b\.?|ca\.)\s*", re.IGNORECASE)
-_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps would make an encoder per call
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, default=str
+).encode  # json.dumps would make an encoder per call
 
 
 def show_value(value: object, length: int = 200) -> str:

@@ -1,7 +1,7 @@
 """Claims: what the metrics of a model's metadata mean, in one vocabulary.
 
-Every metric becomes a `Claim`, or a `Rejected` with the reason. Its words are read by claim_names.py, its
-value by claim_values.py.
+Every metric becomes a `Claim`, or a `Rejected` with the reason. Metrics are read by claim_names.py, data sets
+by claim_datasets.py, values by claim_values.py.
 """
 
 import re
@@ -11,18 +11,10 @@ from decimal import Decimal
 import msgspec
 
 from scored.benchmarks import all_benchmarks
-from scored.claim_names import (
-    VOCABULARY,
-    dataset_name,
-    dataset_split,
-    first_stated,
-    first_text,
-    is_bounded,
-    metric_name,
-    read_metric_name,
-    split_name,
-)
+from scored.claim_datasets import dataset_name, dataset_split
+from scored.claim_names import is_bounded, metric_name, read_metric_name
 from scored.claim_values import as_fraction, percent_to_fraction, read_bound, read_value, show_value
+from scored.claim_words import VOCABULARY, first_stated, first_text, split_name
 
 __all__ = [
     "TRAINER",
