@@ -35,7 +35,7 @@ def model_with(metrics, dataset=None, **result):
         ("accuracy", "0.92 ± 0.01", 0.92, 0.01, 0.92, "fraction"),
         ("accuracy", "92.1 (+/- 0.3)", 92.1, 0.3, 0.921, "percent"),
         ("accuracy", 0, 0.0, None, 0.0, "fraction"),
-        ("accuracy", 1, 1.0, None, None, "ambiguous"),
+        ("accuracy", 1, 1.0, None, 1.0, "fraction"),  # nobody states an accuracy of 1%
         ("accuracy", 1.5, 1.5, None, None, "ambiguous"),
         ("matthews_correlation", -0.12, -0.12, None, -0.12, "fraction"),
         ("wer", 15.3, 15.3, None, 0.153, "percent"),
@@ -105,7 +105,7 @@ def test_claim_without_data_set_is_rejected(dataset):
         ("f_score", "NER F Score", None, "f1"),
         ("mAP@0.5", None, None, "AP50"),
         ("сer", None, None, "сer"),  # a Cyrillic с is another word
-        ("top-3-accuracy", "Top-3", None, "top-3-accuracy"),
+        ("top-3-accuracy", "Top-3", None, "accuracy-top3"),
         (None, None, None, None),
         ("mAP", "mAP@0.5", None, "AP50"),
         ("AP", "AP75", None, "AP75"),
@@ -171,7 +171,7 @@ def test_a_claim_keeps_what_the_card_states():
         "revision": "abc",
     }
     (claim,) = model_with(
-        [{"type": "acc", "name": "Accuracy", "value": 0.9, "verified": True}], dataset
+        [{"type": "acc", "name": "Accuracy", "value": 0.9, "verifyToken": "t"}], dataset
     ).claims
     assert (claim.dataset, claim.dataset_stated, claim.metric, claim.metric_stated) == (
         "emotion",
@@ -215,7 +215,7 @@ def test_a_model_from_its_record():
 
 
 def test_ambiguity_is_never_resolved_by_a_guess():
-    assert as_fraction("accuracy", 1.0) == (None, "ambiguous")
+    assert as_fraction("accuracy", 1.5) == (None, "ambiguous")
     assert as_fraction("accuracy", 1.0, percent=True) == (0.01, "percent")
     with pytest.raises(ValueError, match="out of range"):
         as_fraction("accuracy", 101, percent=True)

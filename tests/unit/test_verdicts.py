@@ -128,7 +128,7 @@ def test_an_unstated_sample_is_as_small_as_the_smallest_evaluation_split():
 @pytest.mark.parametrize(
     ("value", "metric", "measured", "why"),
     [
-        (1, "accuracy", 0.9, "fraction or a percentage"),
+        (1.5, "accuracy", 0.9, "fraction or a percentage"),
         (0.9, "f1", {"f1-macro": 0.9, "f1-micro": 0.9}, "averaged"),
     ],
 )
