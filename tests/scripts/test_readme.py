@@ -14,7 +14,6 @@ HEAVY = ("torch", "transformers", "datasets", "pandas", "matplotlib", "scipy", "
 HEAVY += ("sklearn",)
 
 
-@pytest.mark.xfail(reason="TODO: the READMEs are being written", strict=False)
 def test_generated_parts_are_current():
     """Regenerate with: python tests/support/readme.py"""
     done = readme.run_cog("--check", "--diff")
