@@ -34,9 +34,9 @@ def find_benchmark(text: str) -> Benchmark | None:
 
     A copy under another owner's name counts if the name is as exact as a year or a size makes it.
     """
-    words = _dataset_words(text)
+    tokens = _dataset_words(text)
     for benchmark in all_benchmarks().values():
-        if words <= own_words(benchmark.name) and any(name <= words for name in _own_names(benchmark.name)):
+        if tokens <= own_words(benchmark.name) and any(name <= tokens for name in _own_names(benchmark.name)):
             return benchmark
     _, _, last = text.rpartition("/")
     return find_benchmark(last) if last != text and re.search(r"\d", last) else None

@@ -125,17 +125,17 @@ def _words(text: str) -> list[str]:
 
 def _search_metrics(text: str) -> tuple[list[str], list[str]]:
     """Find the vocabulary's metrics in a text, the longest names first; also return the other words."""
-    words, metrics, rest = _words(text), [], []
+    tokens, metrics, rest = _words(text), [], []
     place = 0
-    while place < len(words):
+    while place < len(tokens):
         for length in (4, 3, 2, 1):
-            metric = _METRIC.get("".join(words[place : place + length]))
-            if metric and place + length <= len(words):
+            metric = _METRIC.get("".join(tokens[place : place + length]))
+            if metric and place + length <= len(tokens):
                 metrics.append(metric)
                 place += length
                 break
         else:
-            rest.append(words[place])
+            rest.append(tokens[place])
             place += 1
     return list(dict.fromkeys(metrics)), rest
 
@@ -212,9 +212,9 @@ def read_metric_name(
     own_name = (stated or name or "").strip().casefold() or None
     metric = _choose_metric(typed, called) or own_name
     if metric in ("f1", "precision", "recall"):
-        words = _average_words(typed, called, average)
-        if len(words) == 1:
-            metric = f"{metric}-{min(words)}"
+        named = _average_words(typed, called, average)
+        if len(named) == 1:
+            metric = f"{metric}-{min(named)}"
     elif metric in _AP_FAMILY or metric == "average-precision":
         metric = _detection_metric(metric, typed.boxes or called.boxes, dataset, task)
     benchmark = all_benchmarks().get(dataset)
@@ -275,10 +275,10 @@ def _average_words(typed: Phrase, called: Phrase, average: str | None) -> set[st
 
 def _detection_metric(metric: str, boxes: str | None, dataset: str | None, task: str | None) -> str:
     """Return the metric of boxes, or `mask-AP` and `keypoint-AP` for other things than boxes."""
-    words = (task or "").casefold()
-    if boxes is None and "segmentation" in words:
+    lowered = (task or "").casefold()
+    if boxes is None and "segmentation" in lowered:
         boxes = "mask"
-    if boxes is None and ("keypoint" in words or "pose" in words):
+    if boxes is None and ("keypoint" in lowered or "pose" in lowered):
         boxes = "keypoint"
     if dataset == "coco" and metric in ("mAP", "average-precision"):
         metric = "AP"  # mean average precision over IoU 0.50:0.95 is COCO's AP

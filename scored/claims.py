@@ -174,23 +174,23 @@ def _read_metric(entry: object, context: _Context) -> Claim | Rejected:
     kind, name = first_stated(entry.get("type")), first_stated(entry.get("name"))
     settings = entry.get("args") or entry.get("config")
     average = first_text(settings.get("average")) if isinstance(settings, dict) else None
-    words = read_metric_name(kind, name, average, context.dataset, context.task)
-    if words.metric is None:
+    reading = read_metric_name(kind, name, average, context.dataset, context.task)
+    if reading.metric is None:
         return Rejected("no metric", entry)
     value, bound = read_bound(entry.get("value"))
     unit_from = "value"
     try:
-        number, error, is_percent = read_value(value, words.metric)
-        if words.is_percent and not is_percent:
+        number, error, is_percent = read_value(value, reading.metric)
+        if reading.is_percent and not is_percent:
             is_percent, unit_from = True, "name"
-        fraction, unit = as_fraction(words.metric, number, is_percent)
+        fraction, unit = as_fraction(reading.metric, number, is_percent)
     except ValueError as reason:
         return Rejected(str(reason), entry)
-    if unit_from == "name" and abs(number) <= 1 and is_bounded(words.metric):
+    if unit_from == "name" and abs(number) <= 1 and is_bounded(reading.metric):
         fraction, unit = None, "ambiguous"  # an accuracy of 0.9 "in %" is 0.9% or 90%
     if bound:
         fraction, unit = None, "none"
-    split, possible_splits, note = _read_split(words.splits, context)
+    split, possible_splits, note = _read_split(reading.splits, context)
     return Claim(
         task=context.task,
         dataset=context.dataset,
@@ -198,7 +198,7 @@ def _read_metric(entry: object, context: _Context) -> Claim | Rejected:
         config=context.config,
         split=split,
         revision=context.revision,
-        metric=words.metric,
+        metric=reading.metric,
         metric_stated=kind or name,
         value=entry["value"],
         number=number,
