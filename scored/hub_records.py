@@ -4,9 +4,10 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 # What ptm.py and audit.py read. Without `cardData`, which would repeat `model-index` in a larger object.
 FIELDS = ["author", "sha", "createdAt", "lastModified", "pipeline_tag", "library_name", "downloads", "likes"]
@@ -15,79 +16,103 @@ MODEL_ID = re.compile(r"(?!\.{1,2}(/|$))[\w.-]{1,255}(/(?!\.{1,2}$)[\w.-]{1,255}
 HUB_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MAX_DEPTH = 250  # levels of nesting in a line; Python's own json gives up at about a thousand
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
-REWRITTEN = re.compile(rb"\s|\d[eE]|\d{19}")  # outside strings: spaces, exponents, perhaps more than 64 bits
+SPACE, UNUSUAL_NUMBER = re.compile(rb"\s"), re.compile(rb"\d(?:[eE]|\d{18})")  # an exponent, or 19 digits
 
-_decode_page = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
-_decode_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# What becomes a line: the id is checked, and the other values pass as bytes, because nobody reads them here.
+HubRecord = msgspec.defstruct(
+    "HubRecord",
+    [("id", str), *((key.replace("-", "_"), msgspec.Raw | UnsetType, UNSET) for key in FIELDS)],
+    rename={"model_index": "model-index"},
+    gc=False,  # they refer to nothing that refers to them
+)
+_decode_page = msgspec.json.Decoder(list[HubRecord]).decode
+_decode_record = msgspec.json.Decoder(HubRecord).decode
+_split_page = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def read_page(body: bytes) -> list:
-    """Read a page of the Hub's list. Raises ValueError, RecursionError.
+    """Read a page of the Hub's list: HubRecords and, if they cannot pass as they are, other JSON values.
 
-    The values in each record stay JSON (`msgspec.Raw`), except on a page that only a tolerant reader takes.
+    Raises ValueError or RecursionError for what is not JSON or not a list.
     """
-    return _read(body, _decode_page, list)
-
-
-def read_record(body: bytes) -> dict:
-    """Read the record of one model, as `read_page` does."""
-    return _read(body, _decode_record, dict)
-
-
-def _read(body: bytes, decode: Callable, kind: type) -> object:
+    with suppress(ValueError, RecursionError):  # perhaps not all of it is records
+        if is_canonical(body):
+            return _decode_page(body)
     try:
-        body.decode()  # msgspec does not check the encoding of what it leaves as it is
-        return decode(body)
+        return [_read_value(bytes(value)) for value in _split_page(body)]
     except (ValueError, RecursionError):
-        value = decode_tolerantly(body)
-    if not isinstance(value, kind):
+        values = decode_tolerantly(body)
+    if not isinstance(values, list):
+        raise ValueError(f"a JSON {type(values).__name__}")
+    return values
+
+
+def read_record(body: bytes) -> HubRecord | dict:
+    """Read the record of one model, as `read_page` reads many."""
+    value = _read_value(body)
+    if not isinstance(value, HubRecord | dict):
         raise ValueError(f"a JSON {type(value).__name__}")
     return value
 
 
-def get_value(record: dict, key: str) -> object:
-    """Decode one value of a record; None if the record lacks it."""
-    value = record.get(key)
-    return decode_tolerantly(bytes(value)) if isinstance(value, msgspec.Raw) else value
+def _read_value(data: bytes) -> object:
+    with suppress(ValueError, RecursionError):
+        if is_canonical(data):
+            return _decode_record(data)
+    return decode_tolerantly(data)
+
+
+def is_canonical(data: bytes) -> bool:
+    """Tell whether records of public models are surely what `encode` would make of them."""
+    if b"\\" in data or b'"private":true' in data or not _is_utf8(data):
+        return False
+    outside_strings = b"".join(data.split(b'"')[::2])
+    return not SPACE.search(outside_strings) and not UNUSUAL_NUMBER.search(outside_strings)
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Tell whether bytes are UTF-8; msgspec does not check that in what it leaves as it is."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def last_modified(record: object) -> str:
     """Return a record's `lastModified`, or "" unless it is a time as the Hub writes it."""
-    modified = get_value(record, "lastModified") if isinstance(record, dict) else None
+    modified = record.get("lastModified") if isinstance(record, dict) else None
+    if isinstance(record, HubRecord) and record.lastModified is not UNSET:
+        modified = decode_tolerantly(bytes(record.lastModified))
     return modified if isinstance(modified, str) and HUB_TIME.fullmatch(modified) else ""
 
 
 def to_line(record: object) -> tuple[str, bytes] | str:
     """Convert a Hub record to (id, line of the requested fields), or say why it is left out."""
+    if isinstance(record, HubRecord):
+        if MODEL_ID.fullmatch(record.id):
+            return record.id, encode(record)
+        return f"not a model id: {ascii(record.id)[:80]}"
     if not isinstance(record, dict):
         return f"not an object: a JSON {type(record).__name__}"
-    name = get_value(record, "id") or get_value(record, "modelId")
+    name = record.get("id") or record.get("modelId")
     if not isinstance(name, str):
         return f"not a model id: a JSON {type(name).__name__}"
     if not MODEL_ID.fullmatch(name):
         return f"not a model id: {ascii(name)[:80]}"
-    if get_value(record, "private") is True:
+    if record.get("private") is True:
         return f"private: {name}"
     fields = {"id": name}
     for key in FIELDS:
         if key in record:
             fields[key] = record[key]
     try:
-        line = encode(fields)
-        return name, line if is_canonical(line) else encode(decode_tolerantly(line))
+        return name, encode(fields)
     except (ValueError, RecursionError) as error:
         return f"{name}: {error}"
 
 
-def is_canonical(line: bytes) -> bool:
-    """Tell whether a line of JSON is surely what `encode` would make of its values."""
-    if b"\\" in line:
-        return False
-    outside_strings = b"".join(line.split(b'"')[::2])
-    return not REWRITTEN.search(outside_strings)
-
-
-def encode(record: dict) -> bytes:
+def encode(record: object) -> bytes:
     """Encode a record as one line of strict JSON in UTF-8, where lone surrogates are escaped."""
     try:
         line = msgspec.json.encode(record)

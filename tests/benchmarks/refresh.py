@@ -21,7 +21,7 @@ REAL = ROOT.parent / "shared/hub/models-2022-02.jsonl.gz"
 
 
 def serve(count: int, address) -> None:
-    """A frozen FakeHub of `count` models: the real records over and over, each with an id of its own."""
+    """Serve `count` models: the real records again and again, each with its own id."""
     sys.path.insert(0, str(ROOT / "tests/support"))
     from fake_hub import FakeHub
 
@@ -42,8 +42,8 @@ def serve(count: int, address) -> None:
         address.send(len(hub.requests))
 
 
-def swept(count: int) -> dict:
-    """One sweep of a Hub of `count` models, as a row of the table."""
+def measure_sweep(count: int) -> dict:
+    """Sweep a Hub of `count` models; return a row of the table."""
     here, there = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(count, there), daemon=True)
     server.start()
@@ -52,13 +52,13 @@ def swept(count: int) -> dict:
         files = ["--output", f"{folder}/modelinfo.json", "--ignore", f"{folder}/ignore.json"]
         command = [sys.executable, str(ROOT / "modelinfo.py"), "--endpoint", url, *files]
         began = time.monotonic()
-        with open(f"{folder}/said", "w+") as said:
-            process = subprocess.Popen(command, stderr=said, env={**os.environ, "HF_TOKEN": ""})
+        with open(f"{folder}/log", "w+") as log:
+            process = subprocess.Popen(command, stderr=log, env={**os.environ, "HF_TOKEN": ""})
             _, code, used = os.wait4(process.pid, 0)
             wall = time.monotonic() - began
             if code:
-                said.seek(0)
-                sys.exit(said.read())
+                log.seek(0)
+                sys.exit(log.read())
         size = Path(files[1]).stat().st_size / 1e6
     here.send("stop")
     requests = here.recv()
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="+", default=sizes, help="default: 300000 900000")
     parser.add_argument("--json", type=Path, help="file that receives the results")
     args = parser.parse_args()
-    rows = [swept(count) for count in args.models]
+    rows = [measure_sweep(count) for count in args.models]
     for row in rows:
         print(f"{row['what']}: {row['ours']} ({row['note']})")
     if args.json:

@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from scored.hub_records import FIELDS, MAX_DEPTH, decode_tolerantly, encode, last_modified, read_page, to_line
+from scored.hub_records import (
+    FIELDS,
+    MAX_DEPTH,
+    decode_tolerantly,
+    encode,
+    last_modified,
+    read_page,
+    read_record,
+    to_line,
+)
 
 # A value in a Hub record, and the same in our file. The right side was made with orjson, of another author.
 VALUES = [
@@ -80,6 +89,20 @@ def test_value_is_written_as_strict_json(given, written):
 def test_invalid_json_is_rejected(given, key):
     with pytest.raises(ValueError):
         read_page(b'[{"id":"a/b","%b":%b}]' % (key, given))
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"null", b"1", b'"text"', b"", b'{"id":"a/b"},{"id":"a/c"}', b'{"id":"a/\xff"}']
+)
+def test_record_that_is_not_an_object_is_rejected(body):
+    with pytest.raises(ValueError):
+        read_record(body)
+
+
+def test_record_of_one_model():
+    assert to_line(read_record(b'{"id":"a/b","tags":[1],"x":2}')) == ("a/b", b'{"id":"a/b","tags":[1]}')
+    assert to_line(read_record(b'{"id":"a/b", "tags":[1e999]}')) == ("a/b", b'{"id":"a/b","tags":["1e999"]}')
+    assert to_line(read_record(b"{}")) == "not a model id: a JSON NoneType"
 
 
 @pytest.mark.parametrize("page", [b"{}", b"null", b"1", b'"text"', b""])
