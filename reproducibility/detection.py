@@ -95,7 +95,8 @@ def _map_by_index(outputs: int, categories: dict[int, str]) -> tuple[list[int], 
         return ids, "by index among the categories"
     if outputs <= ids[-1]:
         raise CannotMeasure(f"labels do not match: {outputs} without names are not COCO's 80 or 91")
-    return [i if i in categories else -1 for i in range(outputs)], "by index as category id"
+    category_of = dict.fromkeys(range(outputs), -1) | {category: category for category in ids}
+    return [category_of[output] for output in range(outputs)], "by index as category id"
 
 
 def _key(name: str) -> str:

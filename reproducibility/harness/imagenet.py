@@ -258,7 +258,8 @@ def _parquet_classes(file: Path) -> list[int]:
         metadata = (opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     names = msgspec.json.decode(metadata, type=_ParquetMetadata).info.features.label.names
     order = map_labels(names)[0] if names else range(CLASSES)
-    return [order[label] if 0 <= label < CLASSES else -1 for label in labels]
+    class_of = dict(enumerate(order[:CLASSES]))
+    return [class_of.get(label, -1) for label in labels]
 
 
 _lock = threading.Lock()

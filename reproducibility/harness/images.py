@@ -204,19 +204,12 @@ def batches(
     outputs: dict[int, ImageOutputs] = {}  # of images with a view that is still to be computed
     unreadable: dict[int, str] = {}
 
-    def load_views() -> Iterator[list[View]]:
-        decoded = prefetch(lambda index: _decode(read, prepare, index), indices, 2 * batch_size)
-        for index, (digest, views, error) in decoded:
-            if error:
-                unreadable[index] = error
-                continue
-            outputs[index] = ImageOutputs(digest, views[0].size, [None] * len(views))
-            yield views
-
     def compute(batch: list[View]) -> tuple[list[View], list[dict]]:
         return batch, forward([(view.tensors, view.size) for view in batch])
 
-    grouped = _group_by_shape(load_views(), batch_size // workers, 4 * batch_size)
+    decoded = prefetch(lambda index: _decode(read, prepare, index), indices, 2 * batch_size)
+    images = _register(decoded, outputs, unreadable)
+    grouped = _group_by_shape(images, batch_size // workers, 4 * batch_size)
     for batch, results in map_in_threads(compute, grouped, device, workers):
         for view, result in zip(batch, results, strict=True):
             outputs[view.index].views[view.number] = result
@@ -241,6 +234,16 @@ def _decode(read: Callable, prepare: Callable, index: int) -> tuple[str, list[Vi
     for number, image in enumerate(decoded):
         views.append(View(index, number, prepare(image), (image.height, image.width)))
     return hashlib.sha256(raw).hexdigest(), views, ""
+
+
+def _register(decoded: Iterable[tuple], outputs: dict, unreadable: dict) -> Iterator[list[View]]:
+    """Yield the views of each readable image, with a place for their outputs; note why others fail."""
+    for index, (digest, views, error) in decoded:
+        if error:
+            unreadable[index] = error
+            continue
+        outputs[index] = ImageOutputs(digest, views[0].size, [None] * len(views))
+        yield views
 
 
 def _group_by_shape(images: Iterable[list[View]], size: int, most: int) -> Iterator[list[View]]:
@@ -269,7 +272,9 @@ def _make_batch(complete: dict[int, ImageOutputs], unreadable: dict, columns: di
     for name, value_type in columns.items():
         kind = pa.list_(pa.type_for_alias(value_type))
         arrays[name] = pa.array([row.views[0][name] for row in rows], kind)
-        turned = [row.views[1][name] if len(row.views) > 1 else None for row in rows]
+        turned = []
+        for row in rows:
+            turned.append(row.views[1][name] if len(row.views) > 1 else None)
         arrays[f"turned_{name}"] = pa.array(turned, kind)
     return Batch(list(complete), arrays, unreadable)
 
