@@ -277,7 +277,8 @@ def newest_lines(
         file = display_path(args.output)
         raise UserError(
             f"the sweep found {summary.models} models but {len(summary.gone)} known ones are missing; "
-            f"nothing was changed. Delete {file}.journal to sweep again, and {file} too if this is correct"
+            f"nothing was changed. Delete {file}.journal to sweep again, "
+            f"and {file} too if this is correct"
         )
 
 
