@@ -1,6 +1,7 @@
 """`PTM`: a pre-trained model as its Hub record describes it, with the claims of its card.
 
-python ptm.py [FILE]      counts the claims in a file of Hub records, and why others could not be read
+python ptm.py [FILE]        counts the claims in a file of Hub records, and why others could not be read
+python ptm.py --card CARD   prints the claims of a README.md, and what a reader still has to guess
 """
 
 import argparse
@@ -158,14 +159,29 @@ def count_claims(models: Iterable[PTM]) -> dict[str, Counter]:
     return {"": totals, "unit of the claims": units, "rejected because": reasons}
 
 
+def check_card(text: str) -> int:
+    """Print what is read from a card and what it leaves open; 1 if a claim lacks split, unit or average."""
+    from scored.card_report import describe_card, missing_facts
+    from scored.cards import find_card, read_model_card
+
+    path, model_id = find_card(text)
+    card = read_model_card(path.read_text(encoding="utf-8", errors="replace"), model_id)
+    print(*describe_card(card), sep="\n")
+    return 1 if any(missing_facts(claim) for claim in card.claims) else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Count the claims in a file of Hub records.", formatter_class=HelpFormatter
+        description="Count the claims in a file of Hub records, or check a model card.",
+        epilog="Exit code of --card: 0 if each claim states split, unit and average, else 1.",
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument(
-        "file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records"
-    )
+    add = parser.add_argument
+    add("file", nargs="?", type=Path, default=ROOT / "modelinfo.json", help="file of Hub records")
+    add("--card", metavar="CARD", help="print the claims of a README.md or of a model on the Hub")
     args = parser.parse_args()
+    if args.card:
+        return check_card(args.card)
     for title, counter in count_claims(PTM.load(args.file)).items():
         if title and counter:
             print(f"{title}:")

@@ -30,6 +30,7 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
     study: str | None = None
     script: str | None = None
+    hub_task: str | None = None
     labels: tuple[str, ...] = ()
 
 

@@ -61,6 +61,7 @@ class Claim(msgspec.Struct, frozen=True):
     unit_from: str = "value"  # value, name ("WER (%)") or siblings: the card's other values
     proposal: bool = False  # a pull request's, not the model's own; it has no fraction
     line: int | None = None  # in the card's text, from 1
+    contradicts: object = None  # another value that the same card states for it
 
 
 class Rejected(msgspec.Struct, frozen=True):

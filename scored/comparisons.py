@@ -21,7 +21,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     discrepancy: float | UnsetType = UNSET  # points: measured minus claimed
     revision: str | UnsetType | None = UNSET
     claimed: float | UnsetType | None = UNSET  # as a fraction
-    claimed_as: int | float | str | UnsetType = UNSET
+    claimed_as: int | float | str | list | dict | UnsetType = UNSET
     claimed_split: str | UnsetType | None = UNSET
     claim_from: str | UnsetType = UNSET
     measured: float | UnsetType = UNSET

@@ -48,6 +48,13 @@ def claims_for(row: dict, known: KnownClaims) -> list[dict]:
 # ── All claims beside one row ─────────────────────────────────────────────────────────────────────────────
 
 
+def place_in_card(claim: dict) -> str:
+    """Return where a claim stands on the measured card: its metadata, or a line of its text."""
+    if claim.get("source") == "card text":
+        return f"card text, line {claim['line']}"
+    return "card"
+
+
 def compare_claim(claim: dict, row: dict, benchmark: Benchmark) -> Comparison | None:
     """Compare one claim with a row; None where the row says nothing about it."""
     comparison = Comparison(
@@ -57,7 +64,7 @@ def compare_claim(claim: dict, row: dict, benchmark: Benchmark) -> Comparison | 
         claimed=claim["fraction"],
         claimed_as=claim["value"],
         claimed_split=claim["split"],
-        claim_from=claim.get("from", "card"),
+        claim_from=claim.get("from") or place_in_card(claim),
         verdict="failed to run",
     )
     if row.get("error"):

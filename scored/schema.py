@@ -26,7 +26,7 @@ class ClaimFields(TypedDict):
     config: str | None
     split: str | None
     metric: str | None
-    value: int | float | str
+    value: int | float | str | list | dict  # as stated
     fraction: float | None
     unit: str
 

@@ -43,11 +43,14 @@ def difference_in_points(claimed: float, measured: float) -> Decimal:
 
 def stated_precision(claim: dict) -> float:
     """Compute half a unit of the last digit that the card states, in points; at most half a point."""
-    if isinstance(claim["value"], str):
-        decimals = re.search(r"[.,](\d+)", claim["value"])
+    value = claim["value"]
+    if isinstance(value, (dict, list)):  # {"f1": 0.83}
+        value = claim["number"]
+    if isinstance(value, str):
+        decimals = re.search(r"[.,](\d+)", value)
         exponent = -len(decimals[1]) if decimals else 0
     else:
-        exponent = Decimal(repr(claim["value"])).as_tuple().exponent
+        exponent = Decimal(repr(value)).as_tuple().exponent
     half_unit = float(Decimal(50).scaleb(max(exponent, -20)))
     if claim["unit"] == "percent":
         half_unit /= 100

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptm import PTM
+from scored.cards import ModelCard, read_model_card
 from scored.cli import redact
 from scored.files import ROOT, UserError, sha256
 from scored.hub import with_retries
@@ -23,7 +23,6 @@ CONFIG_FILES = re.compile(
     r"[\w.-]*config\.json|[\w.-]*(vocab|tokenizer)[\w.-]*\.(json|txt)|(added_tokens|special_tokens_map)\.json"
     r"|merges\.txt|bpe\.codes|[\w.-]+\.(model|tiktoken)|README\.md"
 )
-MAX_CARD = 2 << 20  # bytes of a README.md whose metadata is read; PyYAML needs half a minute for them
 ADVICE = {  # errors of huggingface_hub (a gated repository's is a subclass of a missing one's) and torch
     "GatedRepoError": "gated: ask for access on its page on the Hub, then set HF_TOKEN",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private (then set HF_TOKEN)",
@@ -113,38 +112,17 @@ def to_download(model: Model) -> int:
     return missing
 
 
-def read_card(model: Model) -> PTM:
-    """Read the model's card at the revision that is measured."""
-    import yaml
+def read_card(model: Model) -> ModelCard:
+    """Read the model's card, metadata and text, at the revision that is measured."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.repocard import metadata_load
 
     if "README.md" not in model.files:
-        return PTM.from_record({"id": model.name})
+        return ModelCard()
     if model.path:
         path = Path(model.path, "README.md")
     else:
         path = with_retries(hf_hub_download, model.name, "README.md", revision=model.revision)
-    try:
-        metadata = as_json(metadata_load(path)) if os.path.getsize(path) <= MAX_CARD else {}
-        return PTM.from_record({"id": model.name, "cardData": metadata})
-    except (ValueError, RecursionError, yaml.YAMLError):  # the Hub reads no claim in such a card either
-        return PTM.from_record({"id": model.name})
-
-
-def as_json(metadata: object) -> object:
-    """Convert YAML to the JSON of a Hub record. Raises ValueError if aliases make it larger than a card."""
-    size, remaining = 0, [metadata]
-    while remaining:
-        node = remaining.pop()
-        size += len(node) if isinstance(node, (str, bytes)) else 1
-        if isinstance(node, (list, tuple, set, dict)):
-            remaining += node
-        if isinstance(node, dict):
-            remaining += node.values()
-        if size + len(remaining) > MAX_CARD:
-            raise ValueError("YAML aliases expand too far")
-    return json.loads(json.dumps(metadata, default=str, skipkeys=True))
+    return read_model_card(Path(path).read_text(encoding="utf-8", errors="replace"), model.name)
 
 
 def select_files(names: list[str]) -> tuple[str, ...]:

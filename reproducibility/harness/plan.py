@@ -16,27 +16,40 @@ from harness.rows import safe_name
 from harness.shards import make_shards, pending, read_complete_metadata
 from harness.task import CLAIM, Data, ForwardPass, Job, Run, Task, versions
 from ptm import PTM
+from scored.claims import dataset_name
 from scored.files import UserError, display_path, read_json
 
 
 def choose_models(run: Run) -> list[tuple[str, PTM | None]]:
-    """Return the models to measure: those named, or all with a claim on the data set that are not ignored."""
+    """Return the candidates: the models named, or all that claim something on the data set or are tagged
+    with it and its task, unless they are ignored. Whether a tagged one claims something, its card says.
+    """
     task, args = run.task, run.args
     if args.models:
         return [(name, None) for name in dict.fromkeys(args.models)]
     ignored = read_json(args.ignore, dict | list) if args.ignore.exists() else {}
-    claiming = [
-        model
-        for model in PTM.load(args.modelinfo)
-        if any(claim.dataset == task.dataset for claim in model.claims)
-    ]
-    chosen = [(model.id, model) for model in claiming if model.id not in ignored]
+    claiming, tagged, skipped = [], [], 0
+    for model in PTM.load(args.modelinfo):
+        has_claim = any(claim.dataset == task.dataset for claim in model.claims)
+        if not has_claim and not is_tagged(model, task):
+            continue
+        if model.id in ignored:
+            skipped += 1
+        else:
+            (claiming if has_claim else tagged).append((model.id, model))
     print(
-        f"{len(chosen)} models of {display_path(args.modelinfo)} claim something on {task.dataset}"
-        f" ({len(claiming) - len(chosen)} more are ignored: {display_path(args.ignore)})",
+        f"{len(claiming)} models of {display_path(args.modelinfo)} claim something on {task.dataset}, "
+        f"{len(tagged)} more are tagged with it ({skipped} others are ignored: {display_path(args.ignore)})",
         file=sys.stderr,
     )
-    return chosen
+    return claiming + tagged
+
+
+def is_tagged(model: PTM, task: Task) -> bool:
+    """Tell whether a model's tags name the data set, and its task is the data set's."""
+    if model.task not in (task.name, task.benchmark.hub_task):
+        return False
+    return any(dataset_name(tag) == task.dataset for tag in model.tags_after("dataset:"))
 
 
 def splits_to_measure(

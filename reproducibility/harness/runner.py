@@ -78,10 +78,12 @@ def parse_arguments(task: Task, arguments: list[str] | None = None) -> argparse.
     add = parser.add_argument
     models = (
         "Hub id, id@revision or local folder (default: every model in --modelinfo that claims something on "
-        f"{task.dataset} and is not in --ignore)"
+        f"{task.dataset}, in its metadata or, if tagged with data set and task, in its card's text, and "
+        "is not in --ignore)"
     )
     results = HERE / "results" / task.folder / f"{task.name}.json"
     add("models", nargs="*", metavar="MODEL", help=models)
+    add("--all", action="store_true", help="without MODEL: also measure tagged models without a claim")
     add("--data", type=Path, metavar="DIR", help=task.data_help)
     add("--split", choices=task.splits, help=f"default: the protocol's, or else {task.default_split}")
     add("--protocol", action="append", choices=task.protocols, help="may be repeated (default: all)")
@@ -160,21 +162,31 @@ def check_inputs(run: Run) -> None:
 def claims_of(task: Task, model: Model, known: PTM | None) -> list:
     """Return what the model claims on the data set, at the revision that is measured.
 
-    A record of an unknown revision, such as the study's, is used if the card claims nothing.
+    The card's metadata and text, and the `.eval_results` of the Hub's record of that revision. A record of an
+    unknown revision, such as the study's, is used if the card claims nothing.
     """
-    card = known if known and known.sha == model.revision else read_card(model)
-    claims = [claim for claim in card.claims if claim.dataset == task.dataset]
-    if not claims and known and not known.sha:
-        claims = [claim for claim in known.claims if claim.dataset == task.dataset]
+    claims = [claim for claim in read_card(model).claims if claim.dataset == task.dataset]
+    if known is None:
+        return claims
+    recorded = [claim for claim in known.claims if claim.dataset == task.dataset]
+    if known.sha is None:
+        return claims or recorded
+    if known.sha == model.revision:
+        claims += [claim for claim in recorded if claim.source == ".eval_results"]
     return claims
 
 
-def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job:
-    """Plan the model that `text` names, without the rows whose key is in `done`."""
+def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job | None:
+    """Plan the model that `text` names, without the rows whose key is in `done`.
+
+    None for a model that nobody named and whose card claims nothing on the data set, unless --all is given.
+    """
     model, stage = Model(*parse_model_argument(text), (), None), "resolve"
     try:
         model = resolve(text)
         claims = claims_of(run.task, model, known)
+        if not (claims or run.args.models or run.args.all):
+            return None
         stage = "data"
         passes = plan_passes(run, model, claims)
     except Exception as error:  # of many kinds; it becomes the model's row
@@ -197,7 +209,21 @@ def plan_jobs(run: Run, rows: list[dict]) -> tuple[Iterable[Job], int]:
         return jobs, len(jobs)
     done = set() if run.args.force else {row.get("key") for row in rows if "error" not in row}
     models = choose_models(run)
-    return (plan_job(run, text, known, done) for text, known in models), len(models)
+    return plan_claiming_models(run, models, done), len(models)
+
+
+def plan_claiming_models(run: Run, models: list[tuple[str, PTM | None]], done: set[str]) -> Iterator[Job]:
+    """Yield the job of each model, and list those without a claim on stderr once all are planned."""
+    without_claim = []
+    for text, known in models:
+        job = plan_job(run, text, known, done)
+        if job is None:
+            without_claim.append(text)
+        else:
+            yield job
+    if without_claim:
+        summary = f"skipped {len(without_claim)} models without a claim on {run.task.dataset}"
+        print(f"{summary} (--all measures them): {', '.join(without_claim)}", file=sys.stderr)
 
 
 # ── Measuring ─────────────────────────────────────────────────────────────────────────────────────────────
