@@ -8,6 +8,7 @@ both say so.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,13 +31,16 @@ class ModelCard(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...] = ()  # entries of the metadata, and values in the text
 
 
-def read_model_card(text: str, model_id: str) -> ModelCard:
-    """Read the claims of a card's metadata and text. Takes any text and never raises."""
+def read_model_card(text: str, model_id: str, recorded: Sequence[Claim] | None = None) -> ModelCard:
+    """Read the claims of a card's metadata and text. Takes any text and never raises.
+
+    `recorded`: the claims of the Hub's record of this revision, which holds the same metadata.
+    """
     metadata = read_front_matter(text)
-    tags = metadata.get("tags")
-    is_by_trainer = isinstance(tags, list) and TRAINER in tags
-    stated, rejected = [], []
-    if metadata.get("model-index"):
+    stated, rejected = list(recorded or ()), []
+    if recorded is None and metadata.get("model-index"):
+        tags = metadata.get("tags")
+        is_by_trainer = isinstance(tags, list) and TRAINER in tags
         for entry in read_model_index(metadata["model-index"], is_by_trainer):
             (stated if isinstance(entry, Claim) else rejected).append(entry)
     in_text, not_taken = read_claims(text, model_id, metadata)

@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scored.cards import ModelCard, read_model_card
+from scored.claims import Claim
 from scored.cli import redact
 from scored.files import ROOT, UserError, sha256
 from scored.hub import with_retries
@@ -112,17 +113,20 @@ def to_download(model: Model) -> int:
     return missing
 
 
-def read_card(model: Model) -> ModelCard:
-    """Read the model's card, metadata and text, at the revision that is measured."""
+def read_card(model: Model, recorded: Sequence[Claim] | None = None) -> ModelCard:
+    """Read the model's card, metadata and text, at the revision that is measured.
+
+    `recorded`: the claims of the Hub's record, if it is of this revision.
+    """
     from huggingface_hub import hf_hub_download
 
     if "README.md" not in model.files:
-        return ModelCard()
+        return ModelCard(tuple(recorded or ()))
     if model.path:
         path = Path(model.path, "README.md")
     else:
         path = with_retries(hf_hub_download, model.name, "README.md", revision=model.revision)
-    return read_model_card(Path(path).read_text(encoding="utf-8", errors="replace"), model.name)
+    return read_model_card(Path(path).read_text(encoding="utf-8", errors="replace"), model.name, recorded)
 
 
 def select_files(names: list[str]) -> tuple[str, ...]:

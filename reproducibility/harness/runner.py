@@ -162,17 +162,12 @@ def check_inputs(run: Run) -> None:
 def claims_of(task: Task, model: Model, known: PTM | None) -> list:
     """Return what the model claims on the data set, at the revision that is measured.
 
-    The card's metadata and text, and the `.eval_results` of the Hub's record of that revision. A record of an
-    unknown revision, such as the study's, is used if the card claims nothing.
+    A record of an unknown revision, such as the study's, is used if the card claims nothing.
     """
-    claims = [claim for claim in read_card(model).claims if claim.dataset == task.dataset]
-    if known is None:
-        return claims
-    recorded = [claim for claim in known.claims if claim.dataset == task.dataset]
-    if known.sha is None:
-        return claims or recorded
-    if known.sha == model.revision:
-        claims += [claim for claim in recorded if claim.source == ".eval_results"]
+    recorded = known.claims if known and known.sha == model.revision else None
+    claims = [claim for claim in read_card(model, recorded).claims if claim.dataset == task.dataset]
+    if not claims and known and not known.sha:
+        claims = [claim for claim in known.claims if claim.dataset == task.dataset]
     return claims
 
 

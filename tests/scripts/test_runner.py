@@ -199,9 +199,51 @@ def test_without_models_all_that_claim_something_and_are_not_ignored_are_measure
     with FakeHub(models={"ann/good": Path(bench.model("good"))}) as hub:
         done = bench.call(*words, "--protocol", "standard", hub=hub.url)
     assert done.returncode == 0, done.stderr
-    assert "1 models of" in done.stderr and "1 more are ignored" in done.stderr
+    assert "1 models of" in done.stderr and "1 others are ignored" in done.stderr
     (row,) = bench.rows()
     assert (row["model"], row["split"], row["notes"]["split"]) == ("ann/good", "validation", "the claim's")
+
+
+TEXT_CARD = """---
+datasets: [emotion]
+---
+# good
+
+It achieves the following results on the evaluation set:
+- Accuracy: 0.95
+"""
+
+
+def test_tagged_models_are_measured_if_their_card_claims_something(bench):
+    """A claim in the text counts; the others are listed, and measured only with --all."""
+    tags = ["dataset:emotion"]
+    records = [
+        {"id": "ann/text", "pipeline_tag": "text-classification", "tags": tags},
+        {"id": "ann/silent", "pipeline_tag": "text-classification", "tags": tags},
+        {"id": "ann/other-task", "pipeline_tag": "fill-mask", "tags": tags},
+        {"id": "ann/untagged", "pipeline_tag": "text-classification"},
+    ]
+    (bench.folder / "modelinfo.json").write_text(json.dumps(records))
+    arguments = ["--modelinfo", bench.folder / "modelinfo.json", "--protocol", "scored-2022"]
+    models = {"ann/text": bench.model("text", TEXT_CARD), "ann/silent": bench.model("silent", "# silent")}
+    with FakeHub(models={name: Path(folder) for name, folder in models.items()}) as hub:
+        plan = bench.call(*arguments, "--plan", hub=hub.url)
+        requested = [path for path in hub.requests if "safetensors" in str(path)]
+        done = bench.call(*arguments, hub=hub.url)
+        rows = bench.rows()
+        everything = bench.call(*arguments, "--all", hub=hub.url)
+    assert "ann/text" in plan.stdout and "ann/silent" not in plan.stdout and requested == []
+    assert "skipped 1 models without a claim on emotion" in done.stderr and "ann/silent" in done.stderr
+    (row,) = rows
+    (claim,) = row["claims"]
+    assert (row["model"], claim["source"], claim["line"], claim["fraction"]) == (
+        "ann/text",
+        "card text",
+        7,
+        0.95,
+    )
+    assert everything.returncode == 0
+    assert {row["model"] for row in bench.rows()} == {"ann/text", "ann/silent"}
 
 
 def test_claims_are_those_of_the_measured_revision(bench):
