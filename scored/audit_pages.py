@@ -87,11 +87,13 @@ def comparison_text(row: Comparison) -> str:
 def table(result: dict) -> list[str]:
     """Show the few numbers that a reader wants first."""
     about, trends = result["about"], result["trends"]
+    in_text = f"{trends['study_and_today']['claims_in_text_of_measured_models']:,}"
     rows = {
         "models": f"{about['models']:,}, newest change {about['as_of'] or 'unknown'}",
         "models without metadata": f"{about['without_metadata']:,}",
         "models with a claim": format_share(trends["claims_by_task"]["with_claims"], about["models"]),
         **claim_rows(trends["claim_quality"], trends["claim_contents"]["verification"]),
+        "claims in the text of measured models' cards": in_text,
         **download_rows(trends["downloads"]),
     }
     risks = trends["artifacts_and_risks"]

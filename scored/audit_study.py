@@ -44,10 +44,11 @@ def compare_with_study(
     study: dict, trends: dict, downloads_of: dict, comparisons: ComparisonFile | None
 ) -> dict:
     """Compare the numbers of the study and its sequel with those of today's records, where both exist."""
-    published, measured = {}, {}
+    published, measured, in_text = {}, {}, 0
     if comparisons:
         published = comparisons.published.get("off_by_more_than_1_percent", {})
         measured = shares_off(comparisons)
+        in_text = claims_in_text(comparisons)
     downloads = {}
     for name, count in study["Hugging Face"]["packages"].items():
         downloads[name] = {"study": count, "today": downloads_of.get(name)}
@@ -61,6 +62,7 @@ def compare_with_study(
             "published": published,
             "err.json": measured,
         },
+        "claims_in_text_of_measured_models": in_text,
         "rule": "A model renamed since 2022 counts as absent (null). 'other': all other tasks, or none.",
     }
 
@@ -81,6 +83,17 @@ def compare_tasks(study: dict, today: dict) -> dict:
         for row in sides.values():
             row["fraction"] = ratio(row["with_claims"], row["models"])
     return tasks
+
+
+def claims_in_text(comparisons: ComparisonFile) -> int:
+    """Count the claims that were read in the text of measured models' cards; Hub records do not hold it."""
+    claims = set()
+    for series in comparisons.series:
+        for dataset, summary in series.datasets.items():
+            for row in summary.models:
+                if str(row.claim_from).startswith("card text"):
+                    claims.add((row.model, dataset, row.metric, row.claim_from, str(row.claimed_as)))
+    return len(claims)
 
 
 def shares_off(comparisons: ComparisonFile) -> dict[str, str]:

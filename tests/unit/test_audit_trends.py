@@ -7,6 +7,7 @@ import json
 import math
 import re
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from hub_records import claiming, count_trends, record
 from project import SHARED
 from ptm import PTM
 from scored import claim_trends, trends
+from scored.audit_study import claims_in_text
+from scored.comparisons import ComparisonFile
 
 REAL = ["models-2022-02.jsonl.gz", "models-2022-07-top1000.jsonl.gz"]
 
@@ -236,3 +239,29 @@ def test_downloads_of_the_studys_models_stand_beside_today():
     downloads = counts["study_and_today"]["downloads"]
     assert downloads["gpt2"] == {"study": 13_100_000, "today": 7}
     assert downloads["roberta-base"]["today"] is None
+
+
+def test_claims_of_the_text_are_counted_where_they_were_read():
+    """Twice measured, a claim counts once; a claim of the metadata does not count."""
+    rows = []
+    for claim_from in ("card text, line 3", "card text, line 3", "card text, line 9", "card"):
+        rows.append({"model": "a/m", "metric": "accuracy", "verdict": "close", "claim_from": claim_from})
+    summary = {
+        "task": "t",
+        "k": 0,
+        "n": 0,
+        "fraction": None,
+        "interval": None,
+        "verdicts": {},
+        "left_out": {},
+    }
+    series = {"source": "measured", "protocol": "standard", "measured": "2026"}
+    datasets = {"emotion": summary | {"superseded": 0, "models": rows}}
+    file = {
+        "schema": 2,
+        "threshold_points": 1.0,
+        "series": [series | {"datasets": datasets}],
+        "published": {},
+    }
+    comparisons = msgspec.convert(file, ComparisonFile)
+    assert claims_in_text(comparisons) == 2

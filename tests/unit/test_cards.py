@@ -1,13 +1,16 @@
 """A card as a whole: claims of metadata and text as one list, and what it leaves open."""
 
+import os
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ptm
+from fake_hub import FakeHub
+from project import ROOT
 from scored.card_report import describe_card, missing_facts
 from scored.cards import find_card, read_front_matter, read_model_card
 from scored.files import UserError
@@ -107,6 +110,24 @@ def test_markup_and_control_characters_of_a_card_are_not_printed(tmp_path, monke
     assert "\x1b" not in out
 
 
+def test_card_of_a_model_on_the_hub(tmp_path, monkeypatch, capsys):
+    """In a process of its own, since huggingface_hub reads HF_ENDPOINT when it is imported."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "README.md").write_text(CARD.format(value=0.925, split=", split: test", where="test"))
+    (folder / "config.json").write_text("{}")
+    with FakeHub(models={"ann/m": folder}) as hub:
+        env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+        runs = []
+        for name in ("ann/m", "ann/nobody"):
+            command = [sys.executable, ROOT / "ptm.py", "--card", name]
+            runs.append(subprocess.run(command, env=env, capture_output=True, text=True))
+    known, unknown = runs
+    assert known.returncode == 0 and "split test" in known.stdout, known.stderr
+    assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
+    assert "ann/nobody" in unknown.stderr and "no such model" in unknown.stderr
+
+
 @pytest.mark.parametrize("text", ["nobody.md", "../../etc/passwd.md", "a b"])
 def test_card_that_is_neither_file_nor_id_is_an_error(text):
     with pytest.raises(UserError, match="no such file"):
@@ -114,13 +135,10 @@ def test_card_that_is_neither_file_nor_id_is_an_error(text):
 
 
 def test_card_command_loads_nothing_heavy(tmp_path):
-    import subprocess
-
     path = tmp_path / "README.md"
     path.write_text("# m\n")
     code = f"import sys; sys.argv = ['ptm.py', '--card', {str(path)!r}]; import ptm; ptm.main(); "
     heavy = {"torch", "transformers", "huggingface_hub", "matplotlib", "pandas"}
     code += f"print(sorted({heavy} & set(sys.modules)))"
-    root = Path(ptm.__file__).parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr

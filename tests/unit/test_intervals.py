@@ -5,12 +5,13 @@ import pytest
 from scored.intervals import newcombe_difference, wilson
 
 
-def test_interval_of_a_proportion_is_wilsons():
-    """Hand-computed for 3 of 4: center 0.6225..., see Wilson 1927, equation for z = 1.959964."""
-    z, n, p = 1.959963984540054, 4, 0.75
+@pytest.mark.parametrize(("successes", "n"), [(3, 4), (0, 10), (10, 10), (1777, 2000), (1, 3)])
+def test_interval_of_a_proportion_is_wilsons(successes, n):
+    """Computed by the equation of Wilson (1927), for z = 1.959964."""
+    z, p = 1.959963984540054, successes / n
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    assert wilson(3, 4) == pytest.approx([center - half, center + half], abs=1e-12)
+    assert wilson(successes, n) == pytest.approx([center - half, center + half], abs=1e-12)
     assert wilson(0, 0) is None
 
 

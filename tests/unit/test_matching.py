@@ -139,3 +139,15 @@ def test_a_claim_is_the_same_if_rounding_can_explain_the_difference():
     assert not is_same_claim(comparison_of(0.9264), comparison_of(0.927))
     assert is_same_claim(comparison_of(None), comparison_of(None))
     assert not is_same_claim(comparison_of(None), comparison_of(0.9))
+
+
+def test_a_claim_of_the_text_is_shown_with_its_line():
+    claim = make_claim(0.42) | {"source": "card text", "line": 12}
+    summary = summarize_coco([make_row("m", {"AP": 0.42}, claims=[claim])], {})
+    assert [row.claim_from for row in summary.models] == ["card text, line 12"]
+
+
+def test_a_value_inside_an_object_has_the_digits_of_its_number():
+    claim = make_claim(0.83, split="validation") | {"value": {"AP": 0.83}}
+    (row,) = summarize_coco([make_row("m", {"AP": 0.834}, claims=[claim])], {}).models
+    assert (row.claimed_as, row.verdict) == ({"AP": 0.83}, "reproduced")
