@@ -74,7 +74,7 @@ def dataset_split(stated: str | None, name: str | None = None) -> str | None:
     splits = set()
     for text in (stated, name):
         if text and find_benchmark(text):
-            splits |= take_splits(re.sub(r"[_/-]+", " ", text.casefold()))[1]
+            splits |= take_splits(re.sub(r"[_/]+", " ", text.casefold()))[1]
             splits |= {
                 split_name(split)
                 for split in re.findall(r"(?<![a-z])(val|train|test)2017\b", text.casefold())

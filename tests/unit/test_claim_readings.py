@@ -136,6 +136,14 @@ def test_names_of_our_data_sets(dataset, expected):
 
 
 @pytest.mark.parametrize(
+    ("name", "split"),
+    [("COCO test-dev", "test-dev"), ("COCO 2017 validation", "validation"), ("coco val2017", "validation")],
+)
+def test_the_name_of_a_data_set_may_hold_the_split(name, split):
+    assert read_claim({"type": "map", "value": 0.4}, {"type": "coco", "name": name}).split == split
+
+
+@pytest.mark.parametrize(
     "dataset",
     [
         {"type": "imagenet-1k", "name": "ImageNet-V2"},
