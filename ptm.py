@@ -167,13 +167,14 @@ def check_card(text: str) -> int:
     path, model_id = find_card(text)
     card = read_model_card(path.read_text(encoding="utf-8", errors="replace"), model_id)
     print(*describe_card(card), sep="\n")
-    return 1 if any(missing_facts(claim) for claim in card.claims) else 0
+    is_incomplete = any(missing_facts(claim) for claim in card.claims)
+    return 1 if is_incomplete or card.has_invalid_metadata else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Count the claims in a file of Hub records, or check a model card.",
-        epilog="Exit code of --card: 0 if each claim states split, unit and average, else 1.",
+        epilog="Exit code of --card: 1 if metadata is unreadable or a claim lacks split, unit or average.",
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from scored.front_matter import load_yaml
 
 MAX_CARD = 2_000_000  # characters; the rest of a longer card is not read
 LONGEST_CONTEXT = 1000  # characters of a paragraph that say what follows is about
@@ -156,10 +157,7 @@ def read_front_matter(lines: list[str]) -> tuple[dict, int]:
 
 
 def read_field(name: str, lines: list[str]) -> dict:
-    """Read one top-level field of YAML; a fault in another does not matter.
-
-    In Python, since libyaml crashes on deep nesting, and so of a limited length.
-    """
+    """Read one top-level field of YAML, of a limited length; a fault in another does not matter."""
     begin = next((number for number, line in enumerate(lines) if line.startswith(f"{name}:")), None)
     if begin is None:
         return {}
@@ -167,8 +165,8 @@ def read_field(name: str, lines: list[str]) -> dict:
     while end < len(lines) and lines[end][:1] in ("", " ", "-", "#"):
         end += 1
     try:
-        loaded = yaml.safe_load("\n".join(lines[begin:end])[:LONGEST_FIELD])
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        loaded = load_yaml("\n".join(lines[begin:end])[:LONGEST_FIELD])
+    except ValueError:
         return {}
     return loaded if isinstance(loaded, dict) else {}
 

@@ -5,6 +5,7 @@ from scored.claims import Claim, Rejected
 from scored.plots import printable
 
 AVERAGED = ("f1", "precision", "recall")  # of several classes, so that the average must be stated
+OWN_AVERAGE = ("question-answering", "token-classification")  # whose usual F1 leaves no choice
 
 
 def missing_facts(claim: Claim) -> list[str]:
@@ -14,7 +15,7 @@ def missing_facts(claim: Claim) -> list[str]:
         missing.append("split")
     if claim.unit == "ambiguous":
         missing.append("unit")
-    if claim.metric in AVERAGED:
+    if claim.metric in AVERAGED and claim.task not in OWN_AVERAGE:
         missing.append("average")
     return missing
 

@@ -6,7 +6,6 @@ A value in the text that repeats one of the metadata is one claim. One that cont
 both say so.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,10 @@ from scored.benchmarks import all_benchmarks
 from scored.card_text import read_claims
 from scored.claims import TRAINER, Claim, Rejected, read_model_index
 from scored.files import UserError
-from scored.hub import with_retries
+from scored.front_matter import read_front_matter
 from scored.verdicts import stated_precision
 
-MAX_METADATA = 2 << 20  # characters of front matter that are read; PyYAML needs half a minute for them
-FRONT_MATTER = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---(?:[\r\n]|$)", re.DOTALL)
+INVALID_METADATA = "invalid front matter"
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -30,20 +28,29 @@ class ModelCard(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     rejected: tuple[Rejected, ...] = ()  # entries of the metadata, and values in the text
 
+    @property
+    def has_invalid_metadata(self) -> bool:
+        """Whether the front matter could not be read, and with it no claim of the metadata."""
+        return any(rejected.kind == INVALID_METADATA for rejected in self.rejected)
+
 
 def read_model_card(text: str, model_id: str, recorded: Sequence[Claim] | None = None) -> ModelCard:
     """Read the claims of a card's metadata and text. Takes any text and never raises.
 
     `recorded`: the claims of the Hub's record of this revision, which holds the same metadata.
     """
-    metadata = read_front_matter(text)
     stated, rejected = list(recorded or ()), []
+    try:
+        metadata = read_front_matter(text)
+    except ValueError as error:
+        metadata = {}
+        rejected.append(Rejected(f"{INVALID_METADATA}: {error}", None))
     if recorded is None and metadata.get("model-index"):
         tags = metadata.get("tags")
         is_by_trainer = isinstance(tags, list) and TRAINER in tags
         for entry in read_model_index(metadata["model-index"], is_by_trainer):
             (stated if isinstance(entry, Claim) else rejected).append(entry)
-    in_text, not_taken = read_claims(text, model_id, metadata)
+    in_text, not_taken = read_claims(text, model_id)
     return ModelCard(tuple(merge_claims(stated, in_text)), (*rejected, *not_taken))
 
 
@@ -56,56 +63,27 @@ def find_card(text: str) -> tuple[Path, str]:
     if path.is_dir():
         path = path / "README.md"
     if path.is_file():
-        return path, path.resolve().parent.name
+        name = path.resolve().parent.name if path.stem.casefold() == "readme" else path.stem
+        return path, re.split("--|__", name)[-1]  # as in facebook--detr-resnet-50.md
     if path.suffix or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", text, re.ASCII):
         raise UserError(f"--card {text}: there is no such file, and it is not a model id")
     return _fetch_card(*text.partition("@")[::2])
 
 
 def _fetch_card(model_id: str, revision: str) -> tuple[Path, str]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import constants, hf_hub_download, utils
+    from huggingface_hub.errors import RepositoryNotFoundError
 
+    utils.logging.set_verbosity_error()  # its retries are not the answer
     try:
-        return Path(with_retries(hf_hub_download, model_id, "README.md", revision=revision or None)), model_id
-    except RepositoryNotFoundError as error:
-        raise UserError(f"--card {model_id}: the Hub has no such model, or it is private or gated") from error
-    except EntryNotFoundError as error:  # also without a network, if the card is not in the cache
-        raise UserError(f"--card {model_id}: {str(error).splitlines()[0]}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"--card {model_id}: {str(error).splitlines()[0]}") from error
-
-
-# ── Metadata ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_front_matter(text: str) -> dict:
-    """Read the YAML between the first two lines of dashes; {} for what the Hub reads no claim in either."""
-    import yaml
-
-    block = FRONT_MATTER.match(text[: MAX_METADATA + 1])
-    if block is None:
-        return {}
-    try:
-        metadata = as_json(yaml.safe_load(block[1]))  # the pure-Python loader, which survives deep nesting
-    except (ValueError, RecursionError, yaml.YAMLError):
-        return {}
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def as_json(metadata: object) -> object:
-    """Convert YAML to the JSON of a Hub record. Raises ValueError if aliases make it larger than a card."""
-    size, remaining = 0, [metadata]
-    while remaining:
-        node = remaining.pop()
-        size += len(node) if isinstance(node, (str, bytes)) else 1
-        if isinstance(node, (list, tuple, set, dict)):
-            remaining += node
-        if isinstance(node, dict):
-            remaining += node.values()
-        if size + len(remaining) > MAX_METADATA:
-            raise ValueError("YAML aliases expand too far")
-    return json.loads(json.dumps(metadata, default=str, skipkeys=True))
+        return Path(hf_hub_download(model_id, "README.md", revision=revision or None)), model_id
+    except RepositoryNotFoundError:
+        reason = "the Hub has no such model, or it is private or gated"
+    except Exception as error:  # of many kinds for a network or a Hub in trouble
+        reason = f"its README.md cannot be fetched: {str(error).splitlines()[0]}"
+        if constants.HF_HUB_OFFLINE:
+            reason = "HF_HUB_OFFLINE is set, and its README.md is not in the cache"
+    raise UserError(f"--card {model_id}: {reason}")
 
 
 # ── One list ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,9 +136,19 @@ def _is_about_the_same(in_text: Claim, stated: Claim) -> bool:
 
 
 def _is_equal(first: Claim, second: Claim) -> bool:
-    """Tell whether two claims agree to the digits that the less precise one states."""
-    precision = max(stated_precision(msgspec.structs.asdict(claim)) for claim in (first, second))
-    return abs(first.fraction - second.fraction) * 100 <= precision + 1e-9
+    """Tell whether the claim of more digits is the other one, rounded or truncated."""
+    coarse, fine = sorted((first, second), key=_precision, reverse=True)
+    half_unit = _precision(coarse) + 1e-9
+    difference = (fine.fraction - coarse.fraction) * 100
+    is_truncated = 0 <= difference < 2 * half_unit - 1e-8
+    return abs(difference) <= half_unit or is_truncated
+
+
+def _precision(claim: Claim) -> float:
+    """Return half a unit of the last digit stated, in points; a share of exactly 1 has no digits left out."""
+    if claim.unit == "fraction" and claim.number == 1:
+        return 0.0
+    return stated_precision(msgspec.structs.asdict(claim))
 
 
 def _with_facts_of_text(stated: Claim, in_text: Claim) -> Claim:

@@ -12,8 +12,9 @@ import ptm
 from fake_hub import FakeHub
 from project import ROOT
 from scored.card_report import describe_card, missing_facts
-from scored.cards import find_card, read_front_matter, read_model_card
+from scored.cards import find_card, read_model_card
 from scored.files import UserError
+from scored.front_matter import read_front_matter
 
 CARD = """---
 datasets: [emotion]
@@ -72,10 +73,49 @@ def test_what_a_reader_must_guess():
 
 
 @pytest.mark.parametrize(
-    "block", ["[", "a: &a [*a]", "!!python/object/apply:os.mkdir [x]", "[" * 30_000, "- 1", ": : :", "\x00"]
+    "block",
+    [
+        "[",
+        "a: &a [*a]",
+        "!!python/object/apply:os.mkdir [x]",
+        "[" * 30_000,
+        "- 1",
+        ": : :",
+        "\x00",
+        "license: !!bool foo",
+        "a: !!int ''",
+        "tags: !!timestamp foo",
+        "datasets: !!float x",
+    ],
 )
-def test_front_matter_of_any_kind_costs_itself_only(block):
-    assert read_front_matter(f"---\n{block}\n---\n# m") == {}
+def test_front_matter_of_any_kind_costs_itself_only_and_is_reported(block):
+    with pytest.raises(ValueError):
+        read_front_matter(f"---\n{block}\n---\n# m")
+    card = read_model_card(f"---\n{block}\n---\n# m", "ann/m")
+    assert card.has_invalid_metadata and card.claims == ()
+
+
+def test_merge_keys_do_not_multiply():
+    levels = ["a0: &a0 {x: 1}"]
+    for level in range(1, 30):
+        levels.append(f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}")
+    with pytest.raises(ValueError, match="merge keys"):
+        read_front_matter("---\n" + "\n".join(levels) + "\n---\n")
+
+
+def test_a_share_of_1_is_not_another_value_rounded():
+    values = CARD.replace("0.9250", "0.995").format(value=1, split="", where="evaluation")
+    stated, in_text = read_model_card(values, "ann/m").claims
+    assert (stated.fraction, in_text.fraction, in_text.contradicts) == (1.0, 0.995, 1)
+
+
+def test_a_truncated_value_is_the_same_claim():
+    (claim,) = read(0.92509).claims
+    assert claim.fraction == 0.92509
+
+
+def test_the_next_value_of_as_many_digits_is_a_contradiction():
+    assert len(read(0.9251).claims) == 2 and len(read(0.9249).claims) == 2
 
 
 @given(st.binary(max_size=300))
@@ -126,6 +166,21 @@ def test_card_of_a_model_on_the_hub(tmp_path, monkeypatch, capsys):
     assert known.returncode == 0 and "split test" in known.stdout, known.stderr
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
     assert "ann/nobody" in unknown.stderr and "no such model" in unknown.stderr
+
+
+def test_card_command_reports_invalid_metadata(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("---\nmodel-index: [\n---\n# m\n")
+    code, out = check(monkeypatch, capsys, "--card", path)
+    assert code == 1 and "invalid front matter" in out
+
+
+def test_card_that_is_not_in_the_cache_is_one_line_offline(tmp_path):
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, ROOT / "ptm.py", "--card", "ann/m"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "HF_HUB_OFFLINE" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["nobody.md", "../../etc/passwd.md", "a b"])
