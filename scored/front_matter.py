@@ -22,7 +22,7 @@ def load_yaml(text: str) -> object:
                     raise ValueError("merge keys are not read")
 
     try:
-        return yaml.load(text, Loader=Loader)
+        return Loader(text).get_single_data()
     except Exception as error:  # tags raise errors of any kind: KeyError for `!!bool x`
         message = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(message[:200]) from None

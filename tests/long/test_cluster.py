@@ -383,4 +383,4 @@ def test_without_the_flag_ray_is_not_needed(bench, tmp_path):
 
 def test_one_pin_of_ray():
     pins = [line for line in (ROOT / "tests/requirements.txt").read_text().splitlines() if "ray" in line]
-    assert pins == [RAY] and f"pip install {RAY}" in (ROOT / "README.md").read_text()
+    assert pins == [RAY] and f"pip install {RAY}" in (ROOT / "reproducibility" / "README.md").read_text()

@@ -63,7 +63,7 @@ def claiming(metric, value, dataset):
             "model-index:",
             "- name: m",
             "  results:",
-            f"  - dataset: {{type: {dataset}, name: d}}",
+            f"  - dataset: {{type: {dataset}, name: {dataset}}}",
         ]
         lines += [f"    metrics: [{{type: {metric}, value: {value!r}}}]", "---", ""]
         (folder / "README.md").write_text("\n".join(lines))
