@@ -33,7 +33,7 @@ EXPLANATIONS = ROOT / "reproducibility" / "results" / "explanations.json"
 PUBLISHED = ROOT / "assets" / "data" / "published.json"
 COLUMNS = (
     "task dataset source protocol model revision metric claimed_as claimed claimed_split measured"
-    " measured_split discrepancy off headline verdict rule why verdict_under_standard claim_from"
+    " measured_split discrepancy off headline verdict rule why verdict_under_standard claim_from contradicts"
 ).split()
 
 

@@ -84,6 +84,7 @@ class PTM(msgspec.Struct, frozen=True):
     has_card: bool | None  # None where the record was fetched without card data
     claims: tuple[Claim, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    proposals: tuple[Claim, ...] = ()  # values in open pull requests, which are not the model's claims
 
     @classmethod
     def from_record(cls, record: dict | _Record) -> "PTM":
@@ -96,11 +97,14 @@ class PTM(msgspec.Struct, frozen=True):
         if license is None and card:
             license = first_text(card.get("license"))
         index = card.get("model-index") or record.index
-        claims = rejected = ()
+        claims = proposals = rejected = ()
         if index or record.results:
             own_tags = card.get("tags")  # of a card that was read without its record
             is_by_trainer = TRAINER in tags or (isinstance(own_tags, list) and TRAINER in own_tags)
-            claims, rejected = _read_claims(index, record.results, is_by_trainer)
+            entries = [*read_model_index(index, is_by_trainer), *read_eval_results(record.results)]
+            claims = tuple([entry for entry in entries if type(entry) is Claim and not entry.proposal])
+            proposals = tuple([entry for entry in entries if type(entry) is Claim and entry.proposal])
+            rejected = tuple([entry for entry in entries if type(entry) is Rejected])
         return cls(
             record.id,
             record.author or (record.id.partition("/")[0] if "/" in record.id else None),
@@ -118,6 +122,7 @@ class PTM(msgspec.Struct, frozen=True):
             bool(card) if record.card is not msgspec.UNSET else None,
             claims,
             rejected,
+            proposals,
         )
 
     @classmethod
@@ -137,15 +142,6 @@ def _license(tags: tuple[str, ...]) -> str | None:
     return None
 
 
-def _read_claims(
-    index: object, results: object, is_by_trainer: bool
-) -> tuple[tuple[Claim, ...], tuple[Rejected, ...]]:
-    entries = [*read_model_index(index, is_by_trainer), *read_eval_results(results)]
-    claims = tuple([entry for entry in entries if type(entry) is Claim])
-    rejected = tuple([entry for entry in entries if type(entry) is Rejected])
-    return claims, rejected
-
-
 def count_claims(models: Iterable[PTM]) -> dict[str, Counter]:
     """Count models and claims, the claims by unit, and the rejected entries by reason."""
     totals, units, reasons = Counter(), Counter(), Counter()
@@ -154,6 +150,8 @@ def count_claims(models: Iterable[PTM]) -> dict[str, Counter]:
         totals["models with a claim"] += bool(model.claims)
         totals["claims"] += len(model.claims)
         totals["rejected"] += len(model.rejected)
+        if model.proposals:
+            totals["values proposed in pull requests"] += len(model.proposals)
         units.update([claim.unit for claim in model.claims])
         reasons.update([rejected.kind for rejected in model.rejected])
     return {"": totals, "unit of the claims": units, "rejected because": reasons}

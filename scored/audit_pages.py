@@ -18,6 +18,7 @@ def model_page(model: PTM, rank: int, n: int, comparisons: ComparisonFile | None
     for name, value in model_facts(model, rank, n).items():
         lines.append(f"  {name:13} {printable(value, 100) if value else 'not stated'}")
     lines += [claim_line(claim) for claim in model.claims]
+    lines += [f"{claim_line(claim)}, proposed in a pull request" for claim in model.proposals]
     for rejected in model.rejected:
         lines.append(f"    rejected, {printable(rejected.reason, 60)}: {printable(rejected.text, 60)}")
     measured = measured_lines(model.id, comparisons)

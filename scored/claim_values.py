@@ -17,6 +17,7 @@ _BOUND = re.compile(
 )
 _UPPER = ("<", "≤", "at most", "less", "under", "below", "up to")
 _ABOUT = re.compile(r"^(?:~|≈|about\b|approx(?:imately)?\b\.?|ca\.)\s*", re.IGNORECASE)
+MAX_CONTAINER = 200  # characters of an object or a list that holds a value
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, default=str
 ).encode  # json.dumps would make an encoder per call
@@ -74,7 +75,17 @@ def read_value(value: object, metric: str | None) -> tuple[float, float | None, 
 
 
 def _unpack(value: object, metric: str | None) -> object:
-    """Return the value in a list of one, or under the metric's name in an object."""
+    """Return the value in a list of one, or under the metric's name in an object.
+
+    Raises ValueError for what cannot stand in JSON as it is, such as an object with NaN beside the value.
+    """
+    if isinstance(value, (list, dict)):
+        try:
+            size = len(json.dumps(value, allow_nan=False))
+        except (ValueError, TypeError, RecursionError):
+            size = math.inf
+        if size > MAX_CONTAINER:
+            raise ValueError(f"not a number: {show_value(value, 40)}")
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict) or metric is None:

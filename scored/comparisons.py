@@ -24,6 +24,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     claimed_as: int | float | str | list | dict | UnsetType = UNSET
     claimed_split: str | UnsetType | None = UNSET
     claim_from: str | UnsetType = UNSET
+    contradicts: int | float | str | list | dict | UnsetType = UNSET  # another value on the same card
     measured: float | UnsetType = UNSET
     measured_split: str | UnsetType = UNSET
     rule: str | UnsetType = UNSET

@@ -65,6 +65,7 @@ def compare_claim(claim: dict, row: dict, benchmark: Benchmark) -> Comparison | 
         claimed_as=claim["value"],
         claimed_split=claim["split"],
         claim_from=claim.get("from") or place_in_card(claim),
+        contradicts=UNSET if claim.get("contradicts") is None else claim["contradicts"],
         verdict="failed to run",
     )
     if row.get("error"):
@@ -88,6 +89,8 @@ def compare_row(row: dict, claims: list[dict], benchmark: Benchmark) -> tuple[li
     claims_here = [claim for claim in claims if claim["dataset"] in names]
     comparisons = []
     for claim in claims_here:
+        if claim.get("bound"):  # "over 90%" is compared with nothing
+            continue
         comparison = compare_claim(claim, row, benchmark)
         if comparison is not None:
             comparisons.append(comparison)
@@ -114,6 +117,8 @@ def why_left_out(
         return why_incomplete(row)
     if any(comparison.verdict == "claim underspecified" for comparison in comparisons):
         return "claim underspecified"
+    if all(claim.get("bound") for claim in claims_here):
+        return "only a bound is claimed"
     return "claim on another metric"
 
 

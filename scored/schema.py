@@ -29,6 +29,8 @@ class ClaimFields(TypedDict):
     value: int | float | str | list | dict  # as stated
     fraction: float | None
     unit: str
+    bound: NotRequired[str | None]
+    contradicts: NotRequired[int | float | str | list | dict | None]
 
 
 class Examples(TypedDict):

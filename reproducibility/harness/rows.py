@@ -55,7 +55,7 @@ def make_row(run: Run, forward_pass: ForwardPass, name: str, record: dict, score
         "protocol": name,
         "source": SOURCE,
         "examples": record["examples"],
-        "claims": record["claims"],
+        "claims": forward_pass.record["claims"],  # as the card is read now, not when the outputs were made
         "metrics": notes.pop("metrics"),
         "intervals": notes.pop("intervals"),
         "interval_method": notes.pop("interval_method"),

@@ -106,7 +106,11 @@ def save_shard(file: Path, data: Data, tables: list, facts: dict) -> None:
 def _write(file: Path, table, record: dict) -> None:
     import pyarrow.parquet as pq
 
-    table = table.replace_schema_metadata({"scored": json.dumps(record)})
+    try:
+        text = json.dumps(record, allow_nan=False)
+    except ValueError as error:  # a stranger's configuration
+        raise CannotMeasure(f"its configuration cannot stand in a row: {error}") from error
+    table = table.replace_schema_metadata({"scored": text})
     with atomic_write(file, "wb") as output:
         pq.write_table(table, output, compression="zstd")
 
@@ -186,13 +190,19 @@ def read_predictions(path: Path) -> tuple:
     return pq.read_table(path), read_metadata(path)
 
 
+def reject_constant(name: str) -> None:
+    """Raise ValueError for NaN and infinity, which no row could hold."""
+    raise ValueError(f"it holds {name}")
+
+
 def read_metadata(path: Path) -> dict:
     """Return the record of what produced the raw outputs in a Parquet file. Raises UserError without one."""
     import pyarrow
     import pyarrow.parquet as pq
 
     try:
-        return dict(json.loads(pq.read_schema(path).metadata[b"scored"]))
+        text = pq.read_schema(path).metadata[b"scored"]
+        return dict(json.loads(text, parse_constant=reject_constant))
     except (OSError, ValueError, TypeError, KeyError, RecursionError, pyarrow.ArrowException) as error:
         raise not_predictions(path, error) from error
 

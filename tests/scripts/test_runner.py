@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import pyarrow.parquet
 import pytest
 
 import toy
@@ -328,6 +329,28 @@ def test_failed_model_is_a_row_and_the_next_one_is_measured(bench):
     assert failures(bench.rows()) == {"raises": ("load", "ValueError: two lines")}
     assert "raises  failed at load: ValueError: two lines" in done.stderr
     assert [Path(row["model"]).name for row in bench.rows() if "metrics" in row] == ["good"]
+
+
+def test_a_card_with_nan_costs_its_claim_and_not_the_run(bench):
+    card = CARD.format("test").replace("value: 0.9}", "value: {accuracy: 0.9, x: .nan}}")
+    done = bench.call(bench.model("odd", card), bench.model("good"), "--protocol", "scored-2022")
+    assert done.returncode == 0, done.stderr
+    assert {Path(row["model"]).name: row["claims"] for row in bench.rows()} == {"odd": [], "good": []}
+
+
+def test_predictions_of_an_earlier_run_are_compared_with_the_card_as_it_is_read_now(bench):
+    """The same outputs, a claim that was read otherwise when they were made."""
+    model = bench.model("good", CARD.format("test"))
+    assert bench.call(model, "--protocol", "standard").returncode == 0
+    (row,) = bench.rows()
+    file = bench.folder / row["predictions"]["file"]
+    table = pyarrow.parquet.read_table(file)
+    facts = json.loads(table.schema.metadata[b"scored"])
+    facts["claims"][0]["fraction"] = 0.1
+    pyarrow.parquet.write_table(table.replace_schema_metadata({"scored": json.dumps(facts)}), file)
+    bench.results.unlink()
+    assert bench.call(model, "--protocol", "standard").returncode == 0
+    assert [claim["fraction"] for claim in bench.rows()[0]["claims"]] == [0.9]
 
 
 def test_printed_row_fits_120_columns_and_holds_the_verdict(bench):

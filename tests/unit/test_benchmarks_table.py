@@ -2,6 +2,7 @@
 
 import pytest
 
+from rows import FOURTH
 from scored.benchmarks import (
     TABLE,
     all_benchmarks,
@@ -11,17 +12,6 @@ from scored.benchmarks import (
     read_benchmarks,
 )
 from scored.files import UserError
-
-ENTRY = """
-[sst2]
-task = "sentiment-analysis"
-hub_id = "stanfordnlp/sst2"
-folder = "SST2"
-headline = "accuracy"
-splits = { train = 67349, validation = 872, test = 1821 }
-public = ["train", "validation"]
-default = "validation"
-"""
 
 
 def test_the_shipped_table_has_the_studys_data_sets():
@@ -37,7 +27,7 @@ def test_the_shipped_table_has_the_studys_data_sets():
 
 def test_another_table_replaces_it(tmp_path):
     path = tmp_path / "datasets.toml"
-    path.write_text(TABLE.read_text(encoding="utf-8") + ENTRY)
+    path.write_text(TABLE.read_text(encoding="utf-8") + FOURTH)
     benchmarks = read_benchmarks(path)
     assert benchmark_named("sst2", benchmarks).splits["validation"] == 872
     assert benchmark_in_folder("SST2", benchmarks) is benchmarks["sst2"]
@@ -58,7 +48,7 @@ def test_another_table_replaces_it(tmp_path):
 )
 def test_a_bad_entry_is_named(tmp_path, old, new, reason):
     path = tmp_path / "datasets.toml"
-    path.write_text(TABLE.read_text(encoding="utf-8") + ENTRY.replace(old, new))
+    path.write_text(TABLE.read_text(encoding="utf-8") + FOURTH.replace(old, new))
     with pytest.raises(UserError, match=r"datasets\.toml") as raised:
         read_benchmarks(path)
     assert reason in str(raised.value)

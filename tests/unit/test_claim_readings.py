@@ -207,11 +207,17 @@ def test_a_card_cannot_verify_itself():
     assert read_claim({"type": "accuracy", "value": 0.9, "verified": True, "verifyToken": "t"}).verified
 
 
-def test_a_pull_requests_value_is_a_proposal():
+def test_a_pull_requests_value_is_not_the_models_claim():
     data = {"dataset": {"id": "dair-ai/emotion", "task_id": "default"}, "value": 0.9}
-    record = {"id": "a/m", "evalResults": [{"data": data, "pullRequest": 3}, {"data": data}]}
-    proposal, own = PTM.from_record(record).claims
+    model = PTM.from_record({"id": "a/m", "evalResults": [{"data": data, "pullRequest": 3}, {"data": data}]})
+    (own,), (proposal,) = model.claims, model.proposals
     assert (proposal.proposal, own.proposal, proposal.fraction) == (True, False, None)
+
+
+@pytest.mark.parametrize("beside", [float("nan"), float("inf"), "x" * 300, [[0] * 200]])
+def test_an_object_that_no_row_could_hold_is_rejected(beside):
+    (rejected,) = read([{"type": "f1", "value": {"f1": 0.9, "x": beside}}]).rejected
+    assert rejected.kind == "not a number"
 
 
 # ── Real records ──────────────────────────────────────────────────────────────────────────────────────────

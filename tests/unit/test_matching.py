@@ -151,3 +151,15 @@ def test_a_value_inside_an_object_has_the_digits_of_its_number():
     claim = make_claim(0.83, split="validation") | {"value": {"AP": 0.83}}
     (row,) = summarize_coco([make_row("m", {"AP": 0.834}, claims=[claim])], {}).models
     assert (row.claimed_as, row.verdict) == ({"AP": 0.83}, "reproduced")
+
+
+def test_a_bound_is_compared_with_nothing():
+    claim = make_claim(None) | {"value": ">42", "bound": ">", "unit": "none"}
+    summary = summarize_coco([make_row("m", {"AP": 0.4}, claims=[claim])], {})
+    assert (summary.models, summary.left_out) == ([], {"only a bound is claimed": 1})
+
+
+def test_a_contradiction_on_the_card_is_shown_beside_both_claims():
+    claims = [make_claim(0.42) | {"contradicts": "40.0"}, make_claim(0.4) | {"contradicts": 0.42}]
+    summary = summarize_coco([make_row("m", {"AP": 0.42}, claims=claims)], {})
+    assert {row.claimed: row.contradicts for row in summary.models} == {0.42: "40.0", 0.4: 0.42}

@@ -72,6 +72,24 @@ def test_predictions_for_other_examples_are_not_merged(tmp_path):
     assert part.file.exists()
 
 
+def test_configuration_with_nan_is_refused_before_it_reaches_a_row(tmp_path):
+    (shard,), _ = passes(tmp_path, 2, 3)
+    with pytest.raises(CannotMeasure, match="cannot stand in a row"):
+        save(shard, about={"preprocessing": {"image_mean": float("nan")}})
+    assert not shard.file.exists()
+
+
+def test_predictions_with_nan_in_their_facts_are_named(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "x.parquet"
+    table = pyarrow.table({"example": [0]}).replace_schema_metadata({"scored": '{"a": NaN}'})
+    pyarrow.parquet.write_table(table, path)
+    with pytest.raises(UserError, match=r"x\.parquet is not a predictions file.*NaN"):
+        read_predictions(path)
+
+
 def test_other_libraries_on_a_worker_stop_the_run(tmp_path):
     made, _ = passes(tmp_path, 2, 2)
     save(made[0], versions=versions() | {"pillow": "1.0"})
