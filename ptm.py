@@ -16,7 +16,7 @@ import msgspec
 from scored.claims import TRAINER, Claim, Rejected, first_text, read_eval_results, read_model_index
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT
-from scored.records import read_records, record_id
+from scored.records import Taken, date_taken, is_known, read_records, record_id
 
 _HUB_NAMES = {
     "task": "pipeline_tag",
@@ -47,6 +47,7 @@ class _Record(msgspec.Struct, rename=_HUB_NAMES):
     card: Any = msgspec.UNSET
     index: Any = None
     results: Any = None
+    taken: Taken | None = None
 
 
 _OPTIONAL_FIELDS = msgspec.structs.fields(_Record)[1:]
@@ -56,6 +57,8 @@ _decode_records = msgspec.json.Decoder(list[_Record]).decode
 def _lenient_record(record: dict) -> _Record:
     """Convert a record of any shape; a field of another type than the Hub's counts as not stated."""
     fields = {"id": record_id(record)}
+    if "taken" in record:
+        fields["taken"] = Taken()  # nothing is known, unless it can be read
     tags = record.get("tags")
     if isinstance(tags, list):
         record = {**record, "tags": [tag for tag in tags if isinstance(tag, str)]}
@@ -66,7 +69,10 @@ def _lenient_record(record: dict) -> _Record:
 
 
 class PTM(msgspec.Struct, frozen=True):
-    """A pre-trained model as its Hub record describes it. None is what the record does not state."""
+    """A pre-trained model as its Hub record describes it.
+
+    None is what the record does not state: the model has none if it `is_known`.
+    """
 
     id: str
     author: str | None
@@ -85,6 +91,7 @@ class PTM(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     proposals: tuple[Claim, ...] = ()  # values in open pull requests, which are not the model's claims
+    taken: Taken | None = None  # when groups of fields were taken; None if the record was fetched whole
 
     @classmethod
     def from_record(cls, record: dict | _Record) -> "PTM":
@@ -123,12 +130,21 @@ class PTM(msgspec.Struct, frozen=True):
             claims,
             rejected,
             proposals,
+            record.taken,
         )
 
     @classmethod
     def load(cls, path: Path = ROOT / "modelinfo.json") -> Iterator["PTM"]:
         """Read the models of a file of records, one at a time; broken lines are reported on stderr."""
         return map(cls.from_record, read_records(path, decode=_decode_records))
+
+    def is_known(self, attribute: str) -> bool:
+        """Tell whether an attribute is known, so that no value means none: `is_known("license")`."""
+        return is_known(self.taken, attribute)
+
+    def date_taken(self, attribute: str) -> str | None:
+        """Return the date at which an attribute was taken; None if it was not, or if it was fetched."""
+        return date_taken(self.taken, attribute)
 
     def tags_after(self, prefix: str) -> list[str]:
         """Return what follows `prefix` in the tags that have it, e.g. `tags_after("base_model:")`."""

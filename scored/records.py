@@ -14,6 +14,41 @@ from scored.files import UserError, atomic_write, display_path
 BLOCK = 1 << 16  # bytes of lines that are decoded at once
 MAX_WITHHELD = 100  # reports, until a record shows that this is a file of records
 REFRESH = "refresh it with modelinfo.py"
+GROUPS = {  # the group of a record's fields to which an attribute of PTM belongs
+    "tags": "card",
+    "license": "card",
+    "library": "card",
+    "likes": "card",
+    "modified": "card",
+    "claims": "card",
+    "author": "hub",
+    "task": "hub",
+    "downloads": "hub",
+    "created": "hub",
+}
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """When the groups of a record's fields were taken, as ISO dates; None for a group that was not."""
+
+    hub: str | None = None  # task, downloads, creation
+    card: str | None = None  # tags, license, library, likes, model-index
+    sha: str | None = None  # the date at which the commit was last seen
+    name: str | None = None  # only the name
+
+
+def date_taken(taken: Taken | None, attribute: str) -> str | None:
+    """Return the date at which an attribute of PTM was taken; None if it was not, or without dates."""
+    group = GROUPS.get(attribute)
+    return getattr(taken, group) if taken and group else None
+
+
+def is_known(taken: Taken | None, attribute: str) -> bool:
+    """Tell whether a record says all that there was to say on an attribute of PTM: absent then means none.
+
+    A record without `taken` was fetched whole. In any other, what belongs to no group is unknown.
+    """
+    return taken is None or date_taken(taken, attribute) is not None
 
 
 def record_id(record: dict) -> str:

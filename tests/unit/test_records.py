@@ -128,3 +128,34 @@ def test_skipping_unread_fields_changes_no_model(tmp_path, capsys):
     assert {(m.task, m.sha, m.modified) for m in seen} == {(None, None, None)}
     assert {m.gated for m in seen} == {None, "auto", "manual"} and "a/old" in {m.id for m in seen}
     assert [m.has_card for m in seen[:5]] == [True, False, False, False, None]
+
+
+WHOLE = {"id": "a/m"}
+GROUPED = {"id": "a/m", "tags": [], "taken": {"card": "2022-02-15", "hub": "2022-10-01"}}
+
+
+@pytest.mark.parametrize(
+    "record, known, unknown",
+    [
+        (WHOLE, "license claims gated likes task downloads created", ""),
+        (WHOLE | {"taken": None}, "license gated task", ""),
+        (GROUPED, "tags license library likes modified claims task downloads created", "gated disabled"),
+        (WHOLE | {"taken": {"card": "2022-02-15"}}, "license claims", "task downloads created gated"),
+        (WHOLE | {"taken": {"hub": "2022-10-01"}}, "task downloads created", "license claims tags likes"),
+        (WHOLE | {"taken": {"name": "2022-08-15"}}, "", "task license gated"),
+        (WHOLE | {"taken": {"sha": "2022-07-02", "more": 1}}, "", "task license gated"),
+        (WHOLE | {"taken": {}}, "", "task license gated"),
+        (WHOLE | {"taken": "2022"}, "", "task license gated"),
+        (WHOLE | {"taken": {"card": 5, "hub": "2022-10-01"}}, "", "task license gated"),
+    ],
+)
+def test_attribute_is_known_where_its_group_was_taken(tmp_path, record, known, unknown):
+    (tmp_path / "m.json").write_text(f"[\n{json.dumps(record)}\n]\n")
+    for model in (PTM.from_record(record), *PTM.load(tmp_path / "m.json")):
+        assert [name for name in (known + " " + unknown).split() if model.is_known(name)] == known.split()
+
+
+def test_date_of_an_attribute_is_that_of_its_group():
+    model = PTM.from_record(GROUPED)
+    assert model.date_taken("downloads") == "2022-10-01" and model.date_taken("license") == "2022-02-15"
+    assert model.date_taken("gated") is None and PTM.from_record(WHOLE).date_taken("downloads") is None
