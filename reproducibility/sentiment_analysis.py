@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import reference, texts
+from harness import evidence, reference, texts
 from harness.checkpoint import CannotMeasure, digest
 from harness.runner import main
-from harness.task import CLAIM, Batch, Data, Task
+from harness.task import CLAIM, Batch, Data, Outputs, Task
 from scored.benchmarks import benchmark_named
 from scored.intervals import wilson
 
@@ -91,6 +91,15 @@ def map_labels(labels: list[str], how: str | tuple) -> tuple[list[int], str]:
     return [LABELS.index(name) for name in names], "by name"
 
 
+def confusion_matrix(true, predicted):
+    """Count the texts of each class (n) that got each answer (n): array (true, predicted)."""
+    import numpy as np
+
+    confusion = np.zeros((len(LABELS), len(LABELS)), int)
+    np.add.at(confusion, (true, predicted), 1)
+    return confusion
+
+
 def metrics_of(confusion) -> dict:
     """Compute accuracy and F1s from confusion matrices (..., true, predicted): arrays (...).
 
@@ -131,8 +140,7 @@ def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
         count = (~np.isfinite(logits)).any(1).sum()
         raise CannotMeasure(f"{count} texts have logits that are not finite")
     predicted, true = np.array(order)[logits.argmax(1)], np.array(data.targets)
-    confusion = np.zeros((len(LABELS), len(LABELS)), int)
-    np.add.at(confusion, (true, predicted), 1)
+    confusion = confusion_matrix(true, predicted)
     intervals = bootstrap_intervals(confusion)
     method = f"percentile bootstrap over texts, {RESAMPLES} resamples, seed 0"
     methods = dict.fromkeys(intervals, method)
@@ -167,6 +175,30 @@ def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict)
     return best, np.array(data.targets), map_labels(model_facts["labels"], protocol.labels)[0]
 
 
+def p_value(before: Outputs, after: Outputs, metric: str) -> float:
+    """Compute the p-value of "a metric is the same under both protocols", from the same texts.
+
+    McNemar's exact test for accuracies, the z of paired resamples for the other F1s.
+    """
+    import numpy as np
+
+    answers = []
+    for outputs in (before, after):
+        inputs = (outputs.table, outputs.data, outputs.protocol, outputs.model_facts)
+        predicted, true, order = predicted_and_true(*inputs)
+        answers.append(np.array(order)[predicted])
+    if metric in ("accuracy", "f1-micro"):
+        right = [predicted == true for predicted in answers]
+        return evidence.p_value_of_proportions(*right)
+    before_metrics, after_metrics = (metrics_of(confusion_matrix(true, predicted)) for predicted in answers)
+    random, draws = np.random.default_rng(0), []
+    for _ in range(evidence.RESAMPLES):
+        chosen = random.integers(0, len(true), len(true))
+        values = [metrics_of(confusion_matrix(true[chosen], predicted[chosen])) for predicted in answers]
+        draws.append(values[1][metric] - values[0][metric])
+    return evidence.p_value_of_draws(after_metrics[metric] - before_metrics[metric], draws)
+
+
 def class_names(data: Data) -> dict[int, str]:
     """Return the name of each class."""
     return dict(enumerate(LABELS))
@@ -197,6 +229,7 @@ TASK = Task(
     choice_values={"labels": (BY_NAME, BY_INDEX)},
     predicted_and_true=predicted_and_true,
     class_names=class_names,
+    p_value=p_value,
     repairs=repairs,
 )
 

@@ -89,6 +89,16 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """A model's raw outputs on some examples, and the protocol under which they are read."""
+
+    table: object  # Arrow table; row i is example i of `data`
+    data: Data
+    protocol: object
+    model_facts: dict
+
+
+@dataclass(frozen=True)
 class Task:
     """One task on one data set. Functions must be top-level ones: they are sent to the child process.
 
@@ -102,6 +112,23 @@ class Task:
     score(table, data, protocol, model_facts) returns {"metrics", "intervals", "interval_method"} and further
         notes for the row. Row i of the Arrow table is example i of `data`; `model_facts` is from `describe`.
         Raises CannotMeasure, for example for labels that cannot be mapped.
+
+    explain.py looks for the causes of a missed claim with these:
+
+    repairs(model_facts) returns {choice: values}. A choice is a field of the protocol, or a part of its
+        `preprocessing` (see harness/choices.py). Each value is one repair: the protocol with this choice
+        changed to it. It is a cause only if it makes the model better, and shown to by `p_value`. An empty
+        list: this choice was looked at, and there is nothing to change. Values of `labels` are names of
+        orders of the labels, which `score` and `predicted_and_true` read: "by index", "shifted by one". On
+        enough examples per class, an order counts only if the answers say so (see harness/label_orders.py),
+        and one fitted to the answers is tried, too; on fewer, only these named ones are. A value that does
+        not fit the model is left out here, or raises CannotMeasure in `score`: then it was not tried.
+    p_value(before, after, metric) takes the Outputs of two protocols on the same examples and returns the
+        two-sided p-value of "the metric is the same": McNemar's exact test for k of n examples, else the z
+        of 200 paired resamples (harness/evidence.py).
+    predicted_and_true(table, data, protocol, model_facts) returns the output that won (n), the right class
+        (n), and the class for which each output stands (-1: none).
+    class_names(data) returns {class: name}.
     """
 
     name: str  # the Hub's name: "sentiment-analysis"
@@ -119,11 +146,12 @@ class Task:
     shard_size: int = 1000  # examples computed by one request; finished shards survive a kill
     shard_order: Callable | None = None  # data -> positions in the order in which they are sharded
     format_text: Callable | None = None  # row -> text for a file beside the rows
-    # Below: for results.py --check and explain.py; the first three take the arguments of `score`.
+    # Below: for results.py --check, which takes the arguments of `score`, and for explain.py
     reference_scores: Callable | None = None  # -> metrics by the field's reference implementations
-    predicted_and_true: Callable | None = None  # -> (output that won, right class, class of each output)
-    class_names: Callable | None = None  # data -> {class: name}
-    repairs: Callable | None = None  # model_facts -> {choice: values to try}
+    predicted_and_true: Callable | None = None
+    class_names: Callable | None = None
+    p_value: Callable | None = None
+    repairs: Callable | None = None
     architecture: str = ""  # end of the architectures' names in config.json: "ForObjectDetection"
     choice_names: dict[str, str] = field(default_factory=dict)  # choice -> name of the factor
     choice_values: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the values of a choice
