@@ -318,6 +318,7 @@ TASK = Task(
     shard_size=500,
     shard_order=order_by_shape,
     format_text=format_text,
+    metrics=COCO_METRICS,
     reference_scores=reference_scores,
     architecture="ForObjectDetection",
     choice_names={

@@ -212,6 +212,7 @@ TASK = Task(
     score=score,
     data_help=DATA_HELP,
     code_files=("harness/images.py", "harness/imagenet.py", "../assets/data/imagenet_synsets.json"),
+    metrics=("accuracy", "accuracy-top5"),
     reference_scores=reference_scores,
     architecture="ForImageClassification",
     choice_names={"labels": "label mapping", "exif": "EXIF orientation"},

@@ -223,6 +223,7 @@ TASK = Task(
     data_help=DATA_HELP,
     code_files=("harness/texts.py",),
     shard_size=2000,  # the texts of a split, except the training split
+    metrics=("accuracy", "f1-macro", "f1-micro", "f1-weighted"),
     reference_scores=reference_scores,
     architecture="ForSequenceClassification",
     choice_names={"labels": "label order", "max_length": "truncation"},

@@ -30,6 +30,12 @@ def redact(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "***@", text)
 
 
+def to_line(text: str, length: int) -> str:
+    """Make one printable line of at most `length` characters of a text that may hold anything."""
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
 class RedactedLogRecord(logging.LogRecord):
     """A log record without the secrets that servers put into warnings that libraries repeat."""
 
@@ -60,8 +66,7 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
     except UserError as error:
         code = 2
-        line = " ".join(redact(str(error)).split())
-        print(f"{script}: {''.join(c for c in line if c.isprintable())}", file=sys.stderr)
+        print(f"{script}: {to_line(redact(str(error)), 2000)}", file=sys.stderr)
     except KeyboardInterrupt:
         code = 143 if terminated else 130
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scored.cards import ModelCard, read_model_card
 from scored.claims import Claim
-from scored.cli import redact
+from scored.cli import redact, to_line
 from scored.files import ROOT, UserError, sha256
 from scored.hub import with_retries
 
@@ -66,10 +66,10 @@ def describe_error(error: BaseException) -> str:
     for kind in type(error).__mro__:
         if kind.__name__ in ADVICE:
             return ADVICE[kind.__name__]
-    text = "".join(c for c in " ".join(redact(str(error)).split()) if c.isprintable())
+    text = redact(str(error))
     if not isinstance(error, (CannotMeasure, UserError)):
         text = f"{type(error).__name__}: {text}"
-    return text if len(text) <= 500 else text[:499] + "…"
+    return to_line(text, 500)
 
 
 def parse_model_argument(text: str) -> tuple[str, str | None]:

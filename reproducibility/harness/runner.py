@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from harness.nodes import cluster_flags, connected
 from harness.plan import choose_models, describe_plan, plan_passes, saved_jobs, splits_to_measure
 from harness.process import run_in_process
 from harness.rows import add_row, code_state, error_row, make_row, read_rows, row_key
-from harness.task import CLAIM, Job, Run, StageError, Task
+from harness.task import CLAIM, ForwardPass, Job, Run, StageError, Task
 from ptm import PTM
 from scored.benchmarks import Benchmark
 from scored.cli import HelpFormatter, require_packages, run
@@ -186,6 +186,11 @@ def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job | No
         passes = plan_passes(run, model, claims)
     except Exception as error:  # of many kinds; it becomes the model's row
         return Job(model, error=StageError(stage, describe_error(error)))
+    return Job(model, passes_to_do(passes, done))
+
+
+def passes_to_do(passes: Iterable[ForwardPass], done: Container[str]) -> list[ForwardPass]:
+    """Return the passes without the protocols that were measured: those whose row's key is in `done`."""
     remaining = []
     for forward_pass in passes:
         protocols = {}
@@ -194,7 +199,7 @@ def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job | No
                 protocols[name] = protocol
         if protocols:
             remaining.append(replace(forward_pass, protocols=protocols))
-    return Job(model, remaining)
+    return remaining
 
 
 def plan_jobs(run: Run, rows: list[dict]) -> tuple[Iterable[Job], int]:

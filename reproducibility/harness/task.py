@@ -155,6 +155,7 @@ class Task:
     architecture: str = ""  # end of the architectures' names in config.json: "ForObjectDetection"
     choice_names: dict[str, str] = field(default_factory=dict)  # choice -> name of the factor
     choice_values: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the values of a choice
+    metrics: tuple[str, ...] = ()  # the metrics that `score` computes, for verify.py --claim
 
     @property
     def script(self) -> Path:

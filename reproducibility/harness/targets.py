@@ -1,0 +1,95 @@
+"""Targets of verify.py: which claims of a model can be judged on its task's data, and what is measured."""
+
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from harness.arguments import known_metrics, read_claim
+from harness.checkpoint import CannotMeasure, Model
+from harness.cluster import run_on_cluster
+from harness.plan import plan_passes
+from harness.rows import add_row, read_rows, row_key
+from harness.runner import measure, passes_to_do
+from harness.task import ForwardPass, Job, Run, Task
+from harness.verification import ELSEWHERE, UNDERSPECIFIED, Judgment
+from scored.cards import ModelCard
+from scored.claim_values import show_value
+from scored.claims import VOCABULARY, Claim
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model, what it claims on its task's data set, and what is measured for that."""
+
+    run: Run
+    model: Model
+    claims: list[Claim]
+    unjudged: list[Judgment]  # on the other claims
+    passes: list[ForwardPass]
+    note: str  # why there is nothing to judge, if there is not
+
+
+def plan_target(run: Run, model: Model, card: ModelCard) -> Target:
+    """Plan the measurements that the claims on the task's data set need."""
+    dataset, claims = run.task.dataset, card.claims
+    if run.args.claim:
+        claims = [read_claim(text, run.task) for text in run.args.claim]
+    here, unjudged = [], []
+    for claim in claims:
+        judgment = refuse_claim(claim, run.task)
+        if judgment:
+            unjudged.append(judgment)
+        else:
+            here.append(claim)
+    passes = []
+    for forward_pass in plan_passes(run, model, here) if here else ():
+        of_card = [structs.asdict(claim) for claim in card.claims if claim.dataset == dataset]
+        record = {**forward_pass.record, "claims": of_card}  # also where --claim is judged
+        passes.append(replace(forward_pass, record=record))
+    note = f"the card states no value on {dataset}; state it with --claim"
+    if card.rejected:
+        note = f"the card states no value on {dataset} that can be read ({card.rejected[0].reason})"
+    return Target(run, model, here, unjudged, passes, note)
+
+
+def refuse_claim(claim: Claim, task: Task) -> Judgment | None:
+    """Return why a claim cannot be judged, whatever is measured; None if it can be."""
+    value, metrics = show_value(claim.value, 40), known_metrics(task)
+    if claim.dataset not in (task.dataset, *VOCABULARY["loaders"]):
+        return Judgment(
+            claim, ELSEWHERE, f"it is about {claim.dataset}, the model is measured on {task.dataset}"
+        )
+    if claim.metric is not None and claim.metric not in metrics:
+        why = f"{claim.metric} is not measured on {task.dataset}, only {', '.join(metrics)}"
+        return Judgment(claim, ELSEWHERE, why)
+    if claim.bound:
+        return Judgment(claim, UNDERSPECIFIED, f"{value} is a bound, not a value")
+    if claim.fraction is None and claim.metric:
+        return Judgment(claim, UNDERSPECIFIED, f"{value} may be a fraction or a percentage")
+    return None
+
+
+def measure_target(target: Target) -> dict[str, dict]:
+    """Measure what is not yet among the rows of --results: split -> row. Raises CannotMeasure."""
+    run, task = target.run, target.run.task
+    path = run.args.results / task.folder / f"{task.name}.json"
+    known = {}
+    for row in read_rows(path, task):
+        if "error" not in row and not run.args.force:
+            known[row["key"]] = row
+    rows = {}
+    for forward_pass in target.passes:
+        for name, protocol in forward_pass.protocols.items():
+            key = row_key(forward_pass.record, name, protocol)
+            if key in known:
+                rows[forward_pass.data.split] = known[key]
+    jobs = [Job(target.model, passes_to_do(target.passes, known))]
+    if run.args.cluster and jobs[0].passes:
+        jobs = run_on_cluster(run, jobs)
+    (job,) = jobs
+    for row in measure(run, job):
+        add_row(path, task, row)
+        if "error" in row:
+            raise CannotMeasure(f"at {row['stage']}: {row['error']}")
+        rows[row["split"]] = row
+    return rows
