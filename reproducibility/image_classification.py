@@ -9,10 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import images, reference
-from harness.imagenet import list_images, map_labels, read_parquet_image, read_parquet_labels, synsets
+from harness import evidence, images, reference
+from harness.imagenet import (
+    ORDERS,
+    list_images,
+    map_labels,
+    other_orders,
+    read_parquet_image,
+    read_parquet_labels,
+    synsets,
+)
+from harness.preprocessing import other_preprocessing
 from harness.runner import main
-from harness.task import Data, Task
+from harness.task import Data, Outputs, Task
 from scored.benchmarks import benchmark_named
 from scored.files import UserError
 from scored.intervals import wilson
@@ -34,7 +43,7 @@ class Protocol:
     """Every choice between the weights and the accuracy."""
 
     exif: bool  # turn images by their EXIF tag, as pipelines do and ImageNet's reference loaders do not
-    labels: str | tuple = "name"  # match classes by the label's name or its index in the head, or as given
+    labels: str | tuple = "name"  # match classes by the label's name, in one of ORDERS, or as given
     preprocessing: dict = field(default_factory=dict)  # settings that replace the published ones
     split: str | None = None
 
@@ -138,19 +147,25 @@ def ranked_outputs(table, protocol: Protocol):
     return outputs.reshape(-1, lengths[0])
 
 
-def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
-    """Compute top-1 and top-5 accuracy of saved predictions, with 95% Wilson intervals."""
+def right_answers(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
+    """Return which images (n booleans) are right, by metric: by the best output or one of the best five."""
     import numpy as np
 
-    order, how = map_labels(model_facts["labels"], protocol.labels)
-    ranked = np.array(order)[ranked_outputs(table, protocol)]
-    hits, n = ranked == np.array(data.targets)[:, None], len(ranked)
-    counts = {"accuracy": int(hits[:, 0].sum()), "accuracy-top5": int(hits[:, :5].any(1).sum())}
+    order, _ = map_labels(model_facts["labels"], protocol.labels)
+    hits = np.array(order)[ranked_outputs(table, protocol)] == np.array(data.targets)[:, None]
+    return {"accuracy": hits[:, 0], "accuracy-top5": hits[:, :5].any(1)}
+
+
+def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
+    """Compute top-1 and top-5 accuracy of saved predictions, with 95% Wilson intervals."""
+    n, counts = len(table), {}
+    for name, is_right in right_answers(table, data, protocol, model_facts).items():
+        counts[name] = int(is_right.sum())
     return {
         "metrics": {name: count / n for name, count in counts.items()},
         "intervals": {name: wilson(count, n) for name, count in counts.items()},
         "interval_method": dict.fromkeys(counts, "Wilson"),
-        "labels": how,
+        "labels": map_labels(model_facts["labels"], protocol.labels)[1],
         "turned_by_exif": images.count_rotated(table, "classes"),
     }
 
@@ -174,6 +189,15 @@ def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict)
     return ranked_outputs(table, protocol)[:, 0], np.array(data.targets), order
 
 
+def p_value(before: Outputs, after: Outputs, metric: str) -> float:
+    """Compute the p-value of "the accuracy is the same under both protocols", from the same images."""
+    answers = []
+    for outputs in (before, after):
+        inputs = (outputs.table, outputs.data, outputs.protocol, outputs.model_facts)
+        answers.append(right_answers(*inputs)[metric])
+    return evidence.p_value_of_proportions(*answers)
+
+
 def class_names(data: Data) -> dict[int, str]:
     """Return the names of each class."""
     return dict(enumerate(synsets().values()))
@@ -182,21 +206,9 @@ def class_names(data: Data) -> dict[int, str]:
 def repairs(model_facts: dict) -> dict[str, list]:
     """Return what to try, choice by choice, if the reference protocol does not meet the claim.
 
-    The mean and std of ImageNet and of Inception (0.5); a resize to 1/0.875 of the input and a center crop,
-    or a resize to the input without one; both usual interpolations.
+    Usual orders of the labels; the usual preprocessing, as far as it differs from the published one.
     """
-    side = model_facts.get("image_size") or 224  # pixels
-    square = {"height": side, "width": side}
-    crop = {"do_center_crop": True, "crop_size": square}
-    return {
-        "labels": ["name", "index"],
-        "mean/std": images.USUAL_NORMALIZATION,
-        "resize and crop": [
-            {"do_resize": True, "size": {"shortest_edge": round(side / 0.875)}, **crop},
-            {"do_resize": True, "size": square, "do_center_crop": False},
-        ],
-        "interpolation": [{"resample": 2}, {"resample": 3}],
-    }
+    return {"labels": other_orders(model_facts["labels"]), **other_preprocessing(model_facts)}
 
 
 TASK = Task(
@@ -216,9 +228,10 @@ TASK = Task(
     reference_scores=reference_scores,
     architecture="ForImageClassification",
     choice_names={"labels": "label mapping", "exif": "EXIF orientation"},
-    choice_values={"labels": ("name", "index")},
+    choice_values={"labels": ("name", *ORDERS)},
     predicted_and_true=predicted_and_true,
     class_names=class_names,
+    p_value=p_value,
     repairs=repairs,
 )
 

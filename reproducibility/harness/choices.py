@@ -1,7 +1,7 @@
 """Choices: a protocol and a dtype as one flat dict, choice -> value, as explain.py compares them.
 
 The settings that replace the published preprocessing are several choices: mean/std, resize and crop,
-interpolation. None means as published.
+interpolation, … None means as published.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ from harness.runner import DTYPES
 from harness.task import CLAIM, Task
 from scored.files import UserError
 
-PREPROCESSING = {
+PREPROCESSING = {  # in this order: mean and std replace what a scaling of the pixels says about them
+    "pixel scaling": ("do_rescale", "rescale_factor", "rescale_offset"),
     "mean/std": ("do_normalize", "image_mean", "image_std"),
     "resize and crop": ("do_resize", "size", "do_center_crop", "crop_size", "crop_pct"),
     "interpolation": ("resample",),
+    "channel order": ("reverse_channels",),
 }
 
 

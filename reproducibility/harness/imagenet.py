@@ -32,36 +32,43 @@ def synsets() -> dict[str, str]:
 
 
 def map_labels(labels: Sequence[str], how: str | tuple = "name") -> tuple[list[int], str]:
-    """Map each output of a head to its class (0-999, -1 for background), and say how.
+    """Map each output of a head to its class (0-999, -1 for none), and say how.
 
-    A label may be a WordNet id, a synset's full list of names or some of them. Names that several synsets
-    have ("crane", "maillot", "cardigan") go to these synsets in the order of the outputs. Each class must be
-    met exactly once. `how` is "name", "index", or a given order. Raises CannotMeasure if it cannot be done.
+    `how` is "name", one of ORDERS, or a given order. A label may be a WordNet id, a synset's full list of
+    names or some of them. Names that several synsets have ("crane", "maillot", "cardigan") go to these
+    synsets in the order of the outputs. No class may be met twice. Raises CannotMeasure if it cannot be done.
     """
     if not isinstance(how, str):
         return list(how), "in a given order"
-    background = len(labels) - CLASSES  # outputs before the first class
-    if background not in (0, 1):
+    extra = len(labels) - CLASSES  # outputs beside the 1,000 classes
+    if extra not in (0, 1):
         raise CannotMeasure(f"labels do not match: the head has {len(labels)} outputs, not 1000 or 1001")
-    is_numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
-    if how == "index" or is_numbered:
-        note = ", for the labels have no names" if is_numbered else ""
-        note += ", 0 is background" if background else ""
-        return [i - background for i in range(len(labels))], f"by index{note}"
+    if how == "index" or (how == "name" and _is_numbered(labels)):
+        note = ", for the labels have no names" if _is_numbered(labels) else ""
+        note += ", 0 is background" if extra else ""
+        return by_index(labels), f"by index{note}"
+    if how != "name":
+        return ORDERS[how](labels), how
     stated = _candidates(labels)
     classes = _settle(stated)
-    if background:
+    if extra:
         _mark_background(labels, classes)
-    note = _place_by_position(stated, classes, background)
+    note = _place_by_position(stated, classes)
     lost = [output for output, index in enumerate(classes) if index is None]
     if lost:
         raise CannotMeasure(
             f"labels do not match: {len(lost)} of {len(labels)} name no synset of ImageNet-1k, or one that "
             f"another label names; the first is output {lost[0]}, {labels[lost[0]][:60]!r}"
         )
-    if sorted(classes) != list(range(-background, CLASSES)):
+    named = [index for index in classes if index >= 0]
+    if len(set(named)) < len(named):
         raise CannotMeasure("labels do not match: two outputs name the same synset of ImageNet-1k")
-    return classes, f"by name{note}" + (", with a background class" if background else "")
+    return classes, f"by name{note}" + (", with a background class" if len(named) < len(labels) else "")
+
+
+def _is_numbered(labels: Sequence[str]) -> bool:
+    """Whether labels are only numbers: "LABEL_7" or "7"."""
+    return all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
 
 
 def _split_names(label: str) -> tuple[str, ...]:
@@ -117,16 +124,100 @@ def _mark_background(labels: Sequence[str], classes: list[int | None]) -> None:
             return
 
 
-def _place_by_position(stated: list[set[int]], classes: list[int | None], background: int) -> str:
-    """Fill in a few unmatched labels if all others are in canonical order; return a note on it."""
+def _place_by_position(stated: list[set[int]], classes: list[int | None]) -> str:
+    """Fill in a few unmatched labels if all others are in canonical order, perhaps shifted; return a note.
+
+    A place before the first class or after the last is no class's (-1).
+    """
     lost = [output for output, index in enumerate(classes) if index is None]
-    is_canonical = all(index in (None, -1, output - background) for output, index in enumerate(classes))
-    may_move = all(not stated[output] or output - background in stated[output] for output in lost)
-    if not lost or not is_canonical or not may_move or len(lost) > MAX_BY_POSITION:
+    shifts = {output - index for output, index in enumerate(classes) if index not in (None, -1)}
+    if not lost or len(lost) > MAX_BY_POSITION or len(shifts) != 1:
         return ""
+    (shift,) = shifts
+    places = {}
     for output in lost:
-        classes[output] = output - background
+        place = output - shift
+        is_class = 0 <= place < CLASSES
+        if is_class and stated[output] and place not in stated[output]:
+            return ""  # it names another class
+        places[output] = place if is_class else -1
+    for output, place in places.items():
+        classes[output] = place
     return f", {len(lost)} of them by position among the others"
+
+
+# ── Other orders of the labels ────────────────────────────────────────────────────────────────────────────
+
+
+def by_index(labels: Sequence[str]) -> list[int]:
+    """Return the classes in WordNet's order; of 1,001 outputs, the first is the background."""
+    return [output - (len(labels) - CLASSES) for output in range(len(labels))]
+
+
+def _background_first(labels: Sequence[str]) -> list[int]:
+    return [output - 1 for output in range(len(labels))]
+
+
+def _background_last(labels: Sequence[str]) -> list[int]:
+    return [output if output < CLASSES else -1 for output in range(len(labels))]
+
+
+def _class_before(labels: Sequence[str]) -> list[int]:
+    return [(index - 1) % CLASSES if index >= 0 else -1 for index in map_labels(labels)[0]]
+
+
+def _class_after(labels: Sequence[str]) -> list[int]:
+    return [(index + 1) % CLASSES if index >= 0 else -1 for index in map_labels(labels)[0]]
+
+
+def _alphabetical(labels: Sequence[str]) -> list[int]:
+    names = [text.split(",")[0] for text in synsets().values()]
+    return [-1] * (len(labels) - CLASSES) + sorted(range(CLASSES), key=lambda index: names[index])
+
+
+def _alphabetical_ignoring_case(labels: Sequence[str]) -> list[int]:
+    names = [text.split(",")[0].casefold() for text in synsets().values()]
+    return [-1] * (len(labels) - CLASSES) + sorted(range(CLASSES), key=lambda index: names[index])
+
+
+def _numbers_as_text(labels: Sequence[str]) -> list[int]:
+    """Return the order of folders named "0", "1", "10", "100", …"""
+    classes = by_index(labels)
+    return [classes[output] for output in sorted(range(len(labels)), key=str)]
+
+
+ORDERS = {  # name -> function of the labels -> the class of each output, -1 for none
+    "index": by_index,
+    "background first": _background_first,
+    "background last": _background_last,
+    "no background": by_index,
+    "shifted by one, to the class before": _class_before,
+    "shifted by one, to the class after": _class_after,
+    "alphabetical": _alphabetical,
+    "alphabetical, ignoring case": _alphabetical_ignoring_case,
+    "numbers sorted as text": _numbers_as_text,
+}
+
+
+def other_orders(labels: Sequence[str]) -> list[str]:
+    """Return the ORDERS that differ from the declared one and from each other.
+
+    WordNet's order is named by its background if that stands elsewhere. Raises CannotMeasure.
+    """
+    declared, _ = map_labels(labels)
+    if len(labels) == CLASSES:
+        canonical = "no background" if -1 in declared else "index"
+        candidates = [name for name in ORDERS if "background" not in name]
+    else:
+        canonical = "index" if declared[0] == -1 else "background first"
+        candidates = list(ORDERS)
+    names, orders = [], [declared]
+    for name in [canonical, *candidates]:
+        order = ORDERS[name](labels)
+        if order not in orders:
+            orders.append(order)
+            names.append(name)
+    return names
 
 
 # ── Image files ───────────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from harness.task import Batch
 from harness.threads import map_in_threads
 
 ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held; 1 is upright
+REVERSED = "reverse_channels"  # a setting beside the processor's: blue, green, red for red, green, blue
 USUAL_NORMALIZATION = [  # of ImageNet and of Inception
     {"do_normalize": True, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
     {"do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
@@ -101,7 +102,8 @@ def run(net, batch: Sequence[tuple]):
     joined = {}
     for name in batch[0][0]:
         value = torch.cat([tensors[name] for tensors, _ in batch])
-        joined[name] = value.to(net.device, net.dtype if value.is_floating_point() else None)
+        is_float = value.is_floating_point() or name == "pixel_values"  # pixels of 0 to 255 are bytes
+        joined[name] = value.to(net.device, net.dtype if is_float else None)
     with torch.inference_mode():
         outputs = net(**joined)
     for name in ("logits", "pred_boxes"):
@@ -156,8 +158,16 @@ def decode_views(raw: bytes) -> list:
 
 
 def tensors(image, model: Model, changes: dict) -> dict:
-    """Preprocess one RGB image into a batch of one; `changes` replace published settings."""
-    return dict(model.processor(images=image, return_tensors="pt", **changes))
+    """Preprocess one RGB image into a batch of one; `changes` replace published settings.
+
+    REVERSED is none of a processor's settings: it reverses the channels of what the processor returns.
+    """
+    settings = dict(changes)
+    is_reversed = settings.pop(REVERSED, False)
+    inputs = dict(model.processor(images=image, return_tensors="pt", **settings))
+    if is_reversed:
+        inputs["pixel_values"] = inputs["pixel_values"].flip(1)
+    return inputs
 
 
 # ── Batches ───────────────────────────────────────────────────────────────────────────────────────────────

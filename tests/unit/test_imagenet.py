@@ -7,8 +7,8 @@ import pytest
 
 import image_classification as ic
 from harness.checkpoint import CannotMeasure
-from harness.imagenet import map_labels, synsets
-from harness.task import Data
+from harness.imagenet import ORDERS, map_labels, other_orders, synsets
+from harness.task import Data, Outputs
 from pictures import jpeg, write_parquet
 from scored.files import UserError
 
@@ -82,6 +82,64 @@ def test_labels_that_cannot_be_mapped_are_refused(labels):
         map_labels(labels)
 
 
+@pytest.mark.parametrize(
+    ("labels", "first", "last"),
+    [
+        (["background", *NAMES[:999]], -1, 998),
+        ([*NAMES[1:], "background"], 1, -1),
+        ([*NAMES[1:], NAMES[999]], 1, -1),
+        ([NAMES[0], *NAMES[:999]], -1, 998),
+        (["background", *NAMES[1:], NAMES[999]], -1, -1),
+        ([*NAMES[:7], "a fowl of no name", *NAMES[8:], "background"], 0, -1),
+    ],
+    ids=["background for one", "for the last", "last twice", "first twice", "lost of 1001", "misspelt"],
+)
+def test_shifted_labels_of_which_one_is_lost_are_taken_as_they_stand(labels, first, last):
+    classes, how = map_labels(labels)
+    assert (classes[0], classes[-1]) == (first, last) and "by position among the others" in how
+    assert len({index for index in classes if index >= 0}) == sum(index >= 0 for index in classes)
+
+
+def test_other_orders_of_the_labels():
+    numbers = sorted(str(i) for i in range(1000))
+    assert map_labels(NAMES, "numbers sorted as text")[0] == [int(number) for number in numbers]
+    names = [name.split(",")[0] for name in NAMES]
+    classes, how = map_labels(NAMES, "alphabetical")
+    assert [names[i] for i in classes] == sorted(names) and how == "alphabetical"
+    folded = map_labels(NAMES, "alphabetical, ignoring case")[0]
+    assert sorted(folded) == sorted(classes) == list(range(1000)) and folded != classes
+    head = ["background", *NAMES]
+    assert map_labels(head, "background last")[0] == [*range(1000), -1]
+    assert map_labels(head, "alphabetical")[0] == [-1, *classes]
+    assert map_labels(NAMES, "shifted by one, to the class before")[0] == [999, *range(999)]
+    assert map_labels(head, "shifted by one, to the class after")[0] == [-1, *range(1, 1000), 0]
+    assert map_labels([*NAMES, "background"], "background first")[0] == [-1, *range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "canonical"),
+    [
+        (NAMES, None),
+        (["background", *NAMES], None),
+        ([f"LABEL_{i}" for i in range(1001)], None),
+        ([*NAMES, "background"], "background first"),
+        (["background", *NAMES[:999]], "no background"),
+        (sorted(NAMES), "index"),
+        ([*NAMES[1:], NAMES[0]], "index"),
+    ],
+    ids=["names", "background first", "numbers", "last", "none", "alphabetical", "shifted"],
+)
+def test_only_orders_that_differ_are_tried(labels, canonical):
+    names = other_orders(labels)
+    orders = [map_labels(labels)[0], *(map_labels(labels, name)[0] for name in names)]
+    assert len(orders) == len({tuple(order) for order in orders})
+    assert set(names) <= set(ORDERS) and "shifted by one, to the class after" in [*names, canonical]
+    if canonical is None:
+        assert not {"index", "background first", "no background"} & set(names)
+    else:
+        assert names[0] == canonical and orders[1] == map_labels(labels, "index")[0]
+
+
 # ── Metric, by hand ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -98,6 +156,23 @@ def test_accuracy_by_hand():
     assert plain["intervals"]["accuracy"] == pytest.approx([0.0456, 0.6994], abs=1e-4)
     turned = ic.score(table, data, ic.PROTOCOLS["scored-2022"], {"labels": head})
     assert turned["metrics"] == {"accuracy": 0.5, "accuracy-top5": 0.75}
+
+
+def test_p_value_is_of_the_images_on_which_two_orders_differ():
+    """With the labels shifted by one, 8 images become right and 1 wrong: McNemar's p = 2 (1 + 9) / 2^9."""
+    outputs = [5] * 8 + [6] + [7] * 11  # the labels say class 5, 6 and 7
+    targets = [6] * 8 + [6] + [9] * 11
+    rows = [[output, *range(100, 109)] for output in outputs]
+    kind = pa.list_(pa.int32())
+    nothing = pa.array([None] * len(rows), kind)
+    table = pa.table({"classes": pa.array(rows, kind), "turned_classes": nothing})
+    data, facts = Data("validation", "", "", range(20), targets, 20), {"labels": NAMES}
+    shifted = ic.Protocol(exif=False, labels="shifted by one, to the class after")
+    before = Outputs(table, data, ic.PROTOCOLS["standard"], facts)
+    after = Outputs(table, data, shifted, facts)
+    for metric in ("accuracy", "accuracy-top5"):
+        assert ic.p_value(before, after, metric) == pytest.approx(2 * (1 + 9) / 2**9)
+    assert ic.p_value(before, before, "accuracy") == 1
 
 
 def test_each_layout_gives_the_same_examples(tmp_path):
