@@ -1,9 +1,10 @@
 """Which models are on the Hub, and what do their records say? Brings `modelinfo.json` up to date.
 
-Without a file, or with --full, it sweeps the whole Hub at one request per thousand models; with a file it
-fetches what was created or modified since the newest `lastModified` in it. Each page is on disk before the
-next is requested (`modelinfo.json.journal`): the same command goes on where a killed run stopped.
-Models that are gone or refused go to `ignore.json`. The token is HF_TOKEN or that of `hf auth login`.
+Without a file, with --full, or while a record in it has `taken` (as shipped), it sweeps the whole Hub at
+one request per thousand models; otherwise it fetches what was modified since the newest `lastModified` in it.
+Each page is on disk before the next is requested (`modelinfo.json.journal`): the same command goes on where a
+killed run stopped. Models that are gone or refused go to `ignore.json`. The token is HF_TOKEN or that of
+`hf auth login`.
 
     python modelinfo.py
 """
@@ -80,19 +81,25 @@ def make_plan(journal: Journal, args: argparse.Namespace, watermark: Path, argum
     is_marked_badly = watermark.exists() and not HUB_TIME.fullmatch(marked)
     full = not args.ids and (args.full or not args.output.exists() or is_marked_badly)
     with journal.transaction():
-        newest = note_old_records(journal, args, is_replaced=full and not args.partial)
-        since = marked or newest
+        newest, has_groups = note_old_records(journal, args, is_replaced=full and not args.partial)
+        since = "" if has_groups else marked or newest
         full = full or not (args.ids or since)  # records without dates do not say where to begin
+        if has_groups and full:
+            file = display_path(args.output)
+            print(f"{file} holds records with fields from other sources: sweeping the Hub", file=sys.stderr)
         plan = Plan(arguments, full, newest, since)
         journal.write_plan(plan)
     return plan
 
 
-def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bool) -> str:
-    """Copy the old file to the journal, only digests if the run replaces it; return its newest date."""
+def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bool) -> tuple[str, bool]:
+    """Copy the old file to the journal, only digests if the run replaces it.
+
+    Return its newest date, and whether any of its records was taken in groups, not fetched.
+    """
     if not args.output.exists():
-        return ""
-    newest, file = "", display_path(args.output)
+        return "", False
+    newest, has_groups, file = "", False, display_path(args.output)
     # A date from after the file was written is not where to begin: it would hide the changes before it.
     written = min(args.output.stat().st_mtime, time.time())
     horizon = format_time(datetime.fromtimestamp(written, UTC) + CLOCK_SKEW)
@@ -103,6 +110,7 @@ def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bo
                 print(f"left out of {file}: not a model id: {ascii(name)[:80]}", file=sys.stderr)
                 continue
             journal.add_old(name, digest(line) if is_replaced else line)
+            has_groups = has_groups or record.get("taken") is not None
             modified = last_modified(record)
             if modified < horizon:
                 newest = max(newest, modified)
@@ -110,7 +118,7 @@ def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bo
         if not is_replaced:
             raise UserError(f"{error}; --full replaces it") from None
         print(f"{error} (going on without the rest of it)", file=sys.stderr)
-    return newest
+    return newest, has_groups
 
 
 def start_urls(args: argparse.Namespace, plan: Plan) -> list[str]:

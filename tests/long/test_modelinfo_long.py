@@ -21,8 +21,9 @@ import fake_hub
 import modelinfo
 from hub_refresh import expected_records, model, now, read_reasons
 from project import ROOT
-from scored import journal
+from scored import hub_records, journal
 from scored.files import UserError
+from scored.records import read_records
 
 STORM = [fake_hub.status(429)] * 3 + [fake_hub.status(429, Retry_After="0")]
 ERRORS = [fake_hub.status(code) for code in (500, 502, 503, 504)]
@@ -58,6 +59,55 @@ def test_sweep_of_real_records_under_faults(refresh, shared, tmp_path):
         assert {r["id"]: r for r in result}[names[5]]["downloads"] == 7777777
         assert len(hub.requests) <= 30 + 2 + WRONG and hub.broken_quota == 0
     assert read_reasons(tmp_path) == {}
+
+
+# ── The shipped file ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_shipped_file_is_swept(refresh, tmp_path, capsys):
+    """Its records were taken from other sources, so the first run without flags is a full sweep."""
+    old = list(read_records(ROOT / "modelinfo.json"))
+    shutil.copy(ROOT / "modelinfo.json", tmp_path)
+    still_there = [model(n, id=record["id"]) for n, record in enumerate(old[3:])]
+    records = [*still_there, *map(model, range(500))]
+    with fake_hub.FakeHub(records) as hub:
+        hub.frozen = True
+        result = refresh(hub)
+        assert result == expected_records(hub.models.values())
+        gone = {record["id"] for record in old[:3]}
+        assert read_reasons(tmp_path) == dict.fromkeys(gone, "Hub: not seen by a full sweep")
+        assert "sweeping the Hub" in capsys.readouterr().err
+        hub.requests.clear()
+        assert refresh(hub) == result and len(hub.requests) <= 2
+        assert "sweeping" not in capsys.readouterr().err
+
+
+def test_refresh_by_id_leaves_the_lines_of_the_shipped_file(refresh, tmp_path):
+    """Only the line of that model changes: a record that is read and written is byte for byte the same."""
+    shutil.copy(ROOT / "modelinfo.json", tmp_path)
+    before = (tmp_path / "modelinfo.json").read_bytes().splitlines()
+    name = "bert-base-uncased"
+    with fake_hub.FakeHub([model(1, id=name)]) as hub:
+        refresh(hub, "--ids", name)
+    after = (tmp_path / "modelinfo.json").read_bytes().splitlines()
+    assert len(after) == len(before) and len(set(after) - set(before)) == 1
+
+
+@pytest.mark.shared
+def test_shipped_records_are_those_of_their_sources(shared):
+    """Each has the fields that modelinfo.py writes, in that order, as its source has them, and no others.
+
+    Six names of the study's list are lines of a shell script, not models.
+    """
+    lines = []
+    for record in read_records(shared / "hub/models-2022.jsonl.gz"):
+        fields = {key: record[key] for key in ["id", *hub_records.FIELDS, "taken"] if key in record}
+        lines.append(hub_records.encode(fields))
+    not_models = {"fi", "then", "exit 1", "split -l 1000 $1", 'if [ -z "$1" ]'}
+    not_models.add('echo "No repo names file supplied"')
+    lines = [line for line in lines if json.loads(line)["id"] not in not_models]
+    assert (ROOT / "modelinfo.json").read_bytes() == b"[\n%b\n]\n" % b",\n".join(lines)
+    assert len(lines) == 77_316
 
 
 # ── Killed ────────────────────────────────────────────────────────────────────────────────────────────────

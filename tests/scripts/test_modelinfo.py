@@ -1,10 +1,8 @@
 """modelinfo.py against a real HTTP server on loopback, through the real huggingface_hub client."""
 
-import gzip
 import itertools
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from project import ROOT
 from scored import hub as api
 from scored import hub_records
 from scored.files import UserError
-from scored.records import read_records
+from scored.records import read_records, write_records
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
@@ -154,25 +152,21 @@ def test_partial_run_hides_no_change(refresh, tmp_path):
         assert len(refresh(hub, output=output)) == 9
 
 
-@pytest.mark.shared
-@pytest.mark.parametrize("options", [[], ["--full"], ["--limit", 5]])
-def test_shipped_file_is_swept(refresh, shared, tmp_path, options):
-    """Its records have no dates: the first run sweeps, with or without --full, even after a sample."""
-    old = [record["id"] for record in read_records(ROOT / "modelinfo.json")]
-    with gzip.open(shared / "hub/models-2022-02.jsonl.gz") as file:
-        records = [json.loads(line) for line in itertools.islice(file, 2000)]
-    still_there = [model(n, id=name) for n, name in enumerate(old[3:])]
-    shutil.copy(ROOT / "modelinfo.json", tmp_path)
-    with fake_hub.FakeHub([*records, *still_there]) as hub:
+@pytest.mark.parametrize("options", [["--full"], ["--limit", 5], ["--ids", "user/m00001"]])
+def test_any_record_of_groups_means_a_sweep(refresh, tmp_path, options):
+    """Also after a sample or single models, which leave the others as they were."""
+    old = list(itertools.islice(read_records(ROOT / "modelinfo.json"), 50))
+    fetched = model(7, id="zz/newest", lastModified="2026-11-01T00:00:00.000Z")
+    write_records(tmp_path / "modelinfo.json", map(hub_records.encode, [*old, *expected_records([fetched])]))
+    with fake_hub.FakeHub([model(n, id=record["id"]) for n, record in enumerate(old[3:])]) as hub:
+        hub.models |= {record["id"]: record for record in [fetched, *map(model, range(2000))]}
         result = refresh(hub, *options)
-        if "--limit" in options:
-            assert set(old) <= {r["id"] for r in result} and len(result) <= len(old) + 5
+        if "--full" not in options:
+            assert [record for record in result if "taken" in record]
+            assert {record["id"] for record in result} >= {record["id"] for record in old}
             result = refresh(hub)
-        assert result == expected_records(hub.models.values()) and not any("source" in r for r in result)
-        gone = set(old) - set(hub.models)
-        assert gone and read_reasons(tmp_path) == dict.fromkeys(gone, "Hub: not seen by a full sweep")
-        hub.requests.clear()
-        assert refresh(hub) == result and len(hub.requests) <= 2
+        assert result == expected_records(hub.models.values())
+        assert set(read_reasons(tmp_path)) == {record["id"] for record in old[:3]}
 
 
 def test_sweep_that_misses_most_models_changes_nothing(refresh, tmp_path):
