@@ -266,7 +266,7 @@ def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict)
     predicted, true = [], []
     for of_image in np.split(rows, starts) if len(rows) else []:
         for annotation in targets[int(of_image[0, 0])]:
-            overlaps = _overlaps_by_half(of_image, annotation["bbox"])
+            overlaps = overlaps_by_half(of_image, annotation["bbox"])
             if overlaps.any() and not annotation["iscrowd"]:
                 best = np.argmax(np.where(overlaps, of_image[:, 5], -1))
                 predicted.append(int(of_image[best, 6]))
@@ -274,7 +274,7 @@ def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict)
     return np.array(predicted, int), np.array(true, int), order
 
 
-def _overlaps_by_half(rows, box: Sequence[float]):
+def overlaps_by_half(rows, box: Sequence[float]):
     """Return which detections (n) have an IoU of 0.5 or more with a box (x, y, width, height)."""
     import numpy as np
 
