@@ -25,8 +25,8 @@ from scored.files import ROOT, UserError, atomic_write, display_path, read_json,
 from scored.laboratories import cross_check, read_reference
 from scored.matching import KnownClaims, summarize, verdict_under_standard
 from scored.plots import save_png
+from scored.result_rows import PARTIAL, STUDY, is_whole
 from scored.schema import SCHEMA, Differences, Explanation, check, check_row, read_versioned
-from scored.verdicts import PARTIAL, STUDY, is_whole
 
 RESULTS = ROOT / "reproducibility" / "results.json"
 EXPLANATIONS = ROOT / "reproducibility" / "results" / "explanations.json"

@@ -24,9 +24,9 @@ from scored.benchmarks import (
 )
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
+from scored.result_rows import STUDY, is_whole, latest_rows
 from scored.schema import SCHEMA, PublishableRow, check, check_row
 from scored.study import read_study_text, study_differences, study_row, study_rows
-from scored.verdicts import STUDY, is_whole, latest_rows
 
 RESULTS = ROOT / "reproducibility" / "results"
 COLUMNS = (

@@ -14,10 +14,10 @@ import msgspec
 
 from scored.benchmarks import all_benchmarks
 from scored.card_text import read_claims
+from scored.claim_numbers import stated_precision
 from scored.claims import TRAINER, Claim, Rejected, read_model_index
 from scored.files import UserError
 from scored.front_matter import read_front_matter
-from scored.verdicts import stated_precision
 
 INVALID_METADATA = "invalid front matter"
 

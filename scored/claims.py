@@ -31,6 +31,7 @@ __all__ = [
     "read_value",
 ]
 TRAINER = "generated_from_trainer"  # the tag of cards that transformers wrote
+TRAINER_NOTE = "transformers 4.21 to 4.25 named the training split beside evaluation metrics"
 PROPORTIONS = re.compile(r"accuracy(-top\d+)?")  # k of n examples
 ANY_SPLIT = ("validation", "test", "train")
 
@@ -235,7 +236,7 @@ def _read_split(named: frozenset[str], context: _Context) -> tuple[str | None, t
         splits = ANY_SPLIT
         if benchmark:
             splits = tuple(dict.fromkeys((*benchmark.public, "train")))
-        return None, splits, "transformers 4.21 to 4.25 named the training split beside evaluation metrics"
+        return None, splits, TRAINER_NOTE
     return (min(splits) if splits else None), (), None
 
 

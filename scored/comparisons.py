@@ -10,6 +10,16 @@ from scored.files import display_path
 from scored.schema import Count, check, read_versioned
 
 
+class PossibleSplit(msgspec.Struct, frozen=True, kw_only=True):
+    """Examples that a claim may be about: a split, or a sample that nobody named."""
+
+    split: str
+    n: int  # examples; of a sample that nobody named, at least
+    value: float | UnsetType = UNSET  # measured on it
+    misses_points: float | UnsetType = UNSET  # that value minus the claim
+    excluded: str | UnsetType = UNSET  # why the claim cannot be about it
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A claim beside a measurement in err.json; fields that do not apply are absent."""
 
@@ -27,12 +37,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     contradicts: int | float | str | list | dict | UnsetType = UNSET  # another value on the same card
     measured: float | UnsetType = UNSET
     measured_split: str | UnsetType = UNSET
+    measured_interval: list[float] | UnsetType = UNSET
     rule: str | UnsetType = UNSET
     precision_points: float | UnsetType = UNSET
     n_claimed: int | UnsetType = UNSET
     n_measured: int | UnsetType = UNSET
     interval_points: list[float] | UnsetType = UNSET
+    possible: list[PossibleSplit] | UnsetType = UNSET  # where the card leaves the split open
+    identified_split: str | UnsetType = UNSET  # the one of them that the claim is about, by its digits
+    identified_metric: str | UnsetType = UNSET  # f1-macro, where the card says only f1
+    chance: float | UnsetType = UNSET  # that a claim made on other examples has these digits
     why: str | UnsetType = UNSET
+    sentence: str | UnsetType = UNSET  # claim, values, verdict and reason in one line
     verdict_under_standard: str | UnsetType = UNSET
 
 

@@ -4,10 +4,11 @@ from decimal import Decimal
 
 from scored.comparisons import Comparison, Series, Summary
 from scored.plots import BLUE, GRAY, GREEN, ORANGE, PALETTE, PINK, RED, SKY, YELLOW
-from scored.verdicts import VERDICTS
+from scored.verdicts import AGREES, DIFFERS, VERDICTS
 
 WIDTH, HEIGHT = 9, 4.8  # inches, of one panel
 VERDICT_COLORS = dict(zip(VERDICTS, (GREEN, SKY, GRAY, YELLOW, BLUE, RED, "#000000"), strict=True))
+OTHER_PROTOCOL_COLORS = {AGREES: "#44AA99", DIFFERS: ORANGE}  # under another protocol than standard
 CAUSE_COLORS = (RED, BLUE, GREEN, ORANGE, PINK, SKY, "#882255", "#999999")
 DARK = ("#000000", BLUE, RED, GREEN, "#882255")  # bars whose numbers are white
 TICKS = (-100, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 100)
@@ -110,9 +111,18 @@ def plot_verdicts(ax, series: list[Series]) -> None:
     for _, entry, name, summary in rows_of(series):
         if summary.verdicts:
             rows[f"{name}\n{entry.source}, {entry.protocol}"] = summary.verdicts
-    plot_stacked(ax, rows, VERDICT_COLORS)
+    plot_stacked(ax, rows, verdict_colors(rows))
     ax.set_xlabel("models by the verdict on their claim (%)")
     ax.set_title("Verdicts", loc="left", fontsize=13)
+
+
+def verdict_colors(rows: dict[str, dict[str, int]]) -> dict[str, str]:
+    """Return the color of each verdict in these rows, those under other protocols last."""
+    colors = dict(VERDICT_COLORS)
+    names = sorted({name for verdicts in rows.values() for name in verdicts})
+    for prefix, color in OTHER_PROTOCOL_COLORS.items():
+        colors |= {name: color for name in names if name.startswith(prefix)}
+    return colors
 
 
 def plot_causes(ax, causes: dict[str, dict[str, float]]) -> None:

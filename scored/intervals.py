@@ -2,6 +2,8 @@
 
 import math
 
+NORMAL_QUANTILE = 1.959963984540054  # of 97.5%
+
 
 def ratio(k: float, n: float) -> float | None:
     """Compute k / n; None for n = 0."""
@@ -16,6 +18,15 @@ def wilson(successes: int, n: int) -> list[float] | None:
         return None
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
+
+
+def wilson_at(fraction: float, n: float) -> list[float]:
+    """Compute the Wilson score interval of a fraction of n > 0 examples that need not be k of n."""
+    z = NORMAL_QUANTILE
+    center = (fraction + z * z / (2 * n)) / (1 + z * z / n)
+    variance = fraction * (1 - fraction) / n + z * z / (4 * n * n)
+    half = z / (1 + z * z / n) * math.sqrt(max(variance, 0))
+    return [center - half, center + half]
 
 
 def newcombe_difference(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from scored.files import UserError, display_path
-from scored.verdicts import is_whole
+from scored.result_rows import is_whole
 
 DATASET = "imagenet-1k"  # of the CSV that timm publishes
 TOLERANCE = 1  # points

@@ -8,19 +8,13 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from scored.benchmarks import Benchmark
+from scored.claim_numbers import difference_in_points
 from scored.claims import VOCABULARY
 from scored.comparisons import Comparison, Summary
 from scored.intervals import wilson
+from scored.result_rows import STUDY, is_whole, latest_rows, why_incomplete
 from scored.schema import Differences
-from scored.verdicts import (
-    STUDY,
-    difference_in_points,
-    is_whole,
-    judge,
-    latest_rows,
-    why_incomplete,
-    why_underspecified,
-)
+from scored.verdicts import judge_claim, start_comparison
 
 SAME_CLAIM = Decimal("0.0005")  # the study's claims are rounded to a tenth of a point
 
@@ -45,55 +39,56 @@ def claims_for(row: dict, known: KnownClaims) -> list[dict]:
     return known.at_revision.get((row["model"], revision)) or known.at_any.get(row["model"], [])
 
 
-# ── All claims beside one row ─────────────────────────────────────────────────────────────────────────────
+def rows_by_model(rows: list[dict]) -> dict[str, list[dict]]:
+    """Gather each model's rows at one revision: failed ones, then those of the newest measured revision."""
+    by_model = {}
+    for row in rows:
+        by_model.setdefault(row["model"], []).append(row)
+    for model, model_rows in by_model.items():
+        failed = [row for row in model_rows if row.get("error")]
+        measured = [row for row in model_rows if not row.get("error")]
+        measured.sort(key=lambda row: (is_whole(row), str(row.get("measured_at") or "")))
+        measured = [row for row in measured if row.get("revision") == measured[-1].get("revision")]
+        by_model[model] = [*failed, *measured]
+    return by_model
 
 
-def place_in_card(claim: dict) -> str:
-    """Return where a claim stands on the measured card: its metadata, or a line of its text."""
-    if claim.get("source") == "card text":
-        return f"card text, line {claim['line']}"
-    return "card"
+# ── All claims of a model beside its rows ─────────────────────────────────────────────────────────────────
 
 
-def compare_claim(claim: dict, row: dict, benchmark: Benchmark) -> Comparison | None:
-    """Compare one claim with a row; None where the row says nothing about it."""
-    comparison = Comparison(
-        model=row["model"],
-        revision=row.get("revision"),
-        metric=claim["metric"],
-        claimed=claim["fraction"],
-        claimed_as=claim["value"],
-        claimed_split=claim["split"],
-        claim_from=claim.get("from") or place_in_card(claim),
-        contradicts=UNSET if claim.get("contradicts") is None else claim["contradicts"],
-        verdict="failed to run",
-    )
-    if row.get("error"):
-        return replace(comparison, why=row["error"])
-    if not is_whole(row):
-        return None
-    why = why_underspecified(claim, row, benchmark)
-    if why:
-        return replace(comparison, verdict="claim underspecified", why=why)
-    if claim["metric"] not in row["metrics"]:
-        return None
-    measured = row["metrics"][claim["metric"]]
-    discrepancy = float(difference_in_points(claim["fraction"], measured))
-    comparison = replace(comparison, measured=measured, measured_split=row["split"], discrepancy=discrepancy)
-    return judge(comparison, claim, row, benchmark)
+def claims_of_result(claim: dict, claims: list[dict]) -> list[dict]:
+    """Select the other claims of a claim's result: of its data set, split and place, one per metric.
+
+    A card that states a metric twice has several results; which claim belongs to which is not known.
+    """
+
+    def result(claim: dict) -> tuple:
+        split = claim["split"] or tuple(claim.get("possible_splits") or ())
+        return claim["dataset"], claim["config"], split, claim.get("source"), claim.get("from")
+
+    others = [other for other in claims if other is not claim and result(other) == result(claim)]
+    metrics = [other["metric"] for other in (claim, *others)]
+    return others if len(set(metrics)) == len(metrics) else []
 
 
-def compare_row(row: dict, claims: list[dict], benchmark: Benchmark) -> tuple[list[Comparison], str | None]:
-    """Compare a row with each claim on its data set; also return why none can count, None if any can."""
+def compare_model(
+    rows: list[dict], claims: list[dict], benchmark: Benchmark
+) -> tuple[list[Comparison], str | None]:
+    """Compare each of a model's claims with its rows of one series; also say why none can count."""
     names = (benchmark.name, *VOCABULARY["loaders"])
     claims_here = [claim for claim in claims if claim["dataset"] in names]
+    by_split = {row["split"]: row for row in rows if not row.get("error") and is_whole(row)}
+    failed = [row for row in rows if row.get("error")]
     comparisons = []
     for claim in claims_here:
-        if claim.get("bound"):  # "over 90%" is compared with nothing
-            continue
-        comparison = compare_claim(claim, row, benchmark)
+        comparison = judge_claim(claim, by_split, benchmark, claims_of_result(claim, claims_here))
+        if comparison is None and failed and not claim.get("bound"):
+            row = failed[-1]
+            comparison = start_comparison(claim, row["model"], row.get("revision"))
+            comparison = replace(comparison, why=row["error"])
         if comparison is not None:
             comparisons.append(comparison)
+    row = next(iter([*by_split.values(), *(row for row in rows if not row.get("error")), *failed]))
     return comparisons, why_left_out(row, claims, claims_here, comparisons, benchmark)
 
 
@@ -104,7 +99,7 @@ def why_left_out(
     comparisons: list[Comparison],
     benchmark: Benchmark,
 ) -> str | None:
-    """Return why none of a row's comparisons can count in the headline; None if any can."""
+    """Return why none of a model's comparisons can count in the headline, by one row; None if any can."""
     if any(can_count(comparison, benchmark) for comparison in comparisons):
         return None
     if row.get("error"):
@@ -171,10 +166,10 @@ def summarize(
     """
     current = latest_rows(rows)
     comparisons, reasons = [], {}
-    for row in current:
-        row_comparisons, reason = compare_row(row, claims_for(row, known), benchmark)
-        comparisons += row_comparisons
-        reasons[row["model"]] = reason
+    for model, model_rows in rows_by_model(current).items():
+        claims = claims_for(model_rows[-1], known)
+        model_comparisons, reasons[model] = compare_model(model_rows, claims, benchmark)
+        comparisons += model_comparisons
     comparisons = mark_headline(comparisons, benchmark)
     counted = {comparison.model for comparison in comparisons if comparison.headline}
     left_out = Counter(reason for model, reason in reasons.items() if model not in counted)

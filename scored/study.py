@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 
 from ptm import PTM
 from scored.benchmarks import COCO_METRICS, Benchmark
-from scored.verdicts import STUDY
+from scored.result_rows import STUDY
 
 PROTOCOL = "scored-2022"
 

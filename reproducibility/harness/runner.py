@@ -30,7 +30,7 @@ from ptm import PTM
 from scored.benchmarks import Benchmark
 from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, display_path
-from scored.matching import compare_row, mark_headline
+from scored.matching import compare_model, mark_headline
 
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
@@ -299,7 +299,7 @@ def score_beside_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[list[dict]]:
 
 def verdict_on_claim(row: dict, benchmark: Benchmark) -> str:
     """Return the verdict on what the card claims, if possible on the headline metric; "" without a claim."""
-    comparisons, _ = compare_row(row, row["claims"], benchmark)
+    comparisons, _ = compare_model([row], row["claims"], benchmark)
     comparisons = sorted(mark_headline(comparisons, benchmark), key=lambda c: not c.headline)
     return comparisons[0].verdict if comparisons else ""
 

@@ -17,7 +17,7 @@ import pytest
 
 import fake_hub
 from project import ROOT, SHARED
-from scored.verdicts import PARTIAL
+from scored.result_rows import PARTIAL
 
 CARD = """---
 pipeline_tag: {}

@@ -13,7 +13,7 @@ from project import ROOT
 from rows import EMOTION, known_claims, make_claim, make_row
 from scored.benchmarks import all_benchmarks
 from scored.comparisons import Series, read_comparisons
-from scored.verdicts import PARTIAL
+from scored.result_rows import PARTIAL
 
 DATA = ROOT / "assets" / "data"
 GOOD = {"schema": 2, "rows": [make_row("m", {"AP": 0.3})], "discrepancies": []}
@@ -60,7 +60,7 @@ def test_the_studys_headline_from_the_shipped_files(tmp_path):
     datasets = study["datasets"]
     counts = {name: (entry["k"], entry["n"], entry["published"]) for name, entry in datasets.items()}
     assert counts == {"coco": (8, 8, "8/8"), "imagenet-1k": (3, 4, "3/4"), "emotion": (17, 139, "18/136")}
-    assert datasets["coco"]["verdicts"] == {"inconclusive": 8}
+    assert datasets["coco"]["verdicts"] == {"differs under scored-2022": 8}
     assert datasets["imagenet-1k"]["verdicts"] == {"overstated": 2, "reproduced": 1, "understated": 1}
     assert datasets["emotion"]["verdicts"] == {"inconclusive": 139}
     unknown = {"not known: measured under scored-2022 only"}

@@ -9,7 +9,7 @@ from rows import EMOTION, known_claims, make_claim, make_row
 from scored.benchmarks import all_benchmarks
 from scored.comparisons import Summary
 from scored.matching import KnownClaims, claims_for, is_same_claim, summarize
-from scored.verdicts import SURPLUS
+from scored.result_rows import SURPLUS
 
 
 def summarize_coco(rows, claims, unnamed=(), threshold="1") -> Summary:
@@ -71,7 +71,7 @@ def test_a_model_counts_once_on_the_split_that_it_claims():
     assert (summary.k, summary.n) == (0, 1)
     (counted,) = (comparison for comparison in summary.models if comparison.headline)
     assert (counted.measured_split, counted.claimed_split) == ("validation", "validation")
-    assert len(summary.models) == 4
+    assert len(summary.models) == 2
 
 
 def test_of_several_rows_on_one_split_the_latest_whole_row_in_float32_counts():

@@ -1,0 +1,84 @@
+"""Sentences about verdicts: the reason of a verdict, and the line that says all about one claim."""
+
+import math
+
+from msgspec import UNSET
+
+from scored.comparisons import Comparison
+
+DIGITS = ("no", "one digit", "two digits", "three digits", "four digits")
+
+
+def explain_same_examples(comparison: Comparison) -> str:
+    """Explain a verdict by the same examples."""
+    size = abs(comparison.discrepancy)
+    apart = "equal to the stated digits"
+    if size > comparison.precision_points:
+        apart = f"{size:.2f} points apart on the same examples"
+    if comparison.rule == "only public split":
+        return f"split not stated, only {comparison.measured_split} is public; {apart}"
+    return apart
+
+
+def explain_close(comparison: Comparison, name: str, chance: float | None) -> str:
+    """Explain why equal digits identify nothing."""
+    if chance is None:
+        return f"agrees with {name}, but no interval is known that would exclude a coincidence"
+    decimals = round(-math.log10(comparison.precision_points / 50))
+    digits = DIGITS[decimals] if decimals < len(DIGITS) else "its digits"
+    return f"agrees with {name}, but {digits} cannot tell (chance of coincidence up to {chance:.0%})"
+
+
+def explain_misses(comparison: Comparison, interval: list[float] | None) -> str:
+    """Explain a verdict by all possible splits: by how much each misses the claim."""
+    parts = []
+    for entry in comparison.possible:
+        if entry.excluded is not UNSET:
+            parts.append(f"{entry.split} is excluded ({entry.excluded})")
+        elif entry.misses_points is not UNSET:
+            parts.append(f"{entry.split} misses it by {entry.misses_points:+.2f}")
+        elif entry is not comparison.possible[-1]:
+            parts.append(f"{entry.split} was not measured")
+    if interval is None:
+        parts.append("no interval is known for this metric")
+    else:
+        low, high = interval
+        parts.append(f"on {comparison.n_claimed} other examples {low:+.2f} to {high:+.2f} points")
+    return f"split not stated; {', '.join(parts)}"
+
+
+# ── The whole line ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_sentence(comparison: Comparison) -> str:
+    """Say what is claimed, what was measured, the verdict and its reason."""
+    on = f" on {comparison.claimed_split}" if comparison.claimed_split else ""
+    text = f"claimed {comparison.metric} {format_claim(comparison)}{on}"
+    measured = format_measured(comparison)
+    if measured:
+        text = f"{text}; {measured}"
+    text = f"{text}: {comparison.verdict}"
+    return text if comparison.why is UNSET else f"{text}; {comparison.why}"
+
+
+def format_claim(comparison: Comparison) -> str:
+    """Write a claim as its card does; what holds several values, as a fraction."""
+    stated = comparison.claimed_as
+    if isinstance(stated, (dict, list)):
+        stated = comparison.claimed
+    return f"{stated}"[:40]
+
+
+def format_measured(comparison: Comparison) -> str:
+    """Write the value on each possible split, or the one measured; the first with its examples."""
+    values = []
+    if comparison.possible is not UNSET:
+        measured = [entry for entry in comparison.possible if entry.value is not UNSET]
+        values = [(entry.split, entry.n, entry.value) for entry in measured]
+    elif comparison.measured is not UNSET:
+        values = [(comparison.measured_split, comparison.n_measured, comparison.measured)]
+    parts = []
+    for split, n, value in values:
+        count = "" if parts else f" on all {n:,}"
+        parts.append(f"{split} {value:.4f}{count}")
+    return ", ".join(parts)
