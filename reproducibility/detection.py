@@ -5,44 +5,39 @@ Reads the model, the images and their official annotations; writes results/COCO/
     python reproducibility/detection.py facebook/detr-resnet-50 --data FOLDER
 """
 
+import inspect
 import os
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import coco, images, reference
-from harness.checkpoint import CannotMeasure
+from harness import boxes, coco, evidence, images, reference
+from harness.coco_labels import NAMED_ORDERS, fit_lost_label, lost_category, map_labels, outputs_of_objects
 from harness.runner import main
-from harness.task import Data, Task
+from harness.task import Data, Outputs, Task
 from scored.benchmarks import COCO_METRICS, benchmark_named
 from scored.files import UserError
 
 COCO = benchmark_named("coco")
-RESAMPLES = 200  # draws of the images for the intervals
+MAX_DETECTIONS = 300  # per image, that are saved where the post-processing chooses the best
 DATA_HELP = (
     "val2017/*.jpg and the official annotation file annotations/instances_val2017.json, unpacked from "
     "val2017.zip (0.8 GB) and annotations_trainval2017.zip of https://cocodataset.org/#download"
 )
 NEEDED = f"--data must hold {DATA_HELP}"
-ALIASES = {  # Darknet's and Pascal VOC's names for categories of COCO
-    "aeroplane": "airplane",
-    "motorbike": "motorcycle",
-    "sofa": "couch",
-    "pottedplant": "potted plant",
-    "diningtable": "dining table",
-    "tvmonitor": "tv",
-}
 
 
 @dataclass(frozen=True)
 class Protocol:
     """Every choice between the weights and the twelve numbers."""
 
-    threshold: float  # keep detections that score more
+    threshold: float  # keep detections that score more; 0 keeps all, also those that score 0
     boxes: str  # "float", or "int": corners cut to whole pixels, as the pipeline of transformers returns them
     exif: bool  # turn images by their EXIF tag, as pipelines do and the reference loaders do not
-    labels: str | tuple = "name"  # match categories by the label's name or its index in the head, or as given
+    labels: str | tuple = "name"  # match categories by the label's name, by a named order, or as given
+    box_format: str = "cxcywh"  # what the four numbers per box mean, of boxes.FORMATS
+    box_scale: str = "image"  # what boxes are shares of, of boxes.SCALES
+    max_detections: int | None = None  # keep this many per image, the highest scores; None: as published
     preprocessing: dict = field(default_factory=dict)  # settings that replace the published ones
     split: str | None = None
 
@@ -51,56 +46,6 @@ PROTOCOLS = {
     "standard": Protocol(threshold=0.0, boxes="float", exif=False),
     "scored-2022": Protocol(threshold=0.5, boxes="int", exif=True),
 }
-
-
-# ── Labels ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def map_labels(
-    labels: Sequence[str], categories: dict[int, str], how: str | tuple = "name"
-) -> tuple[list[int], str]:
-    """Map each output of a head to its COCO category id (-1: none), and say how.
-
-    `N/A` and names outside COCO stand for none. Labels without names (LABEL_0, 0) go by index. `how` is
-    "name", "index", or a given order. Raises CannotMeasure if a category has no label.
-    """
-    if not isinstance(how, str):
-        return list(how), "in a given order"
-    is_numbered = all(re.fullmatch(r"(LABEL_)?\d+", label) for label in labels)
-    if how == "index" or is_numbered:
-        order, note = _map_by_index(len(labels), categories)
-        return order, note + (", for the labels have no names" if is_numbered else "")
-    category_of = {_key(name): category for category, name in categories.items()}
-    for alias, name in ALIASES.items():
-        if _key(name) in category_of:
-            category_of[_key(alias)] = category_of[_key(name)]
-    order = [category_of.get(_key(label), -1) for label in labels]
-    lost = [name for category, name in categories.items() if category not in order]
-    if lost:
-        names = ", ".join(map(repr, lost[:3]))
-        raise CannotMeasure(
-            f"labels do not match: none of the {len(labels)} is called {names}"
-            f" ({len(lost)} of {len(categories)} categories have no label)"
-        )
-    matches = zip(labels, order, strict=True)
-    others = [label for label, category in matches if category < 0 and _key(label) != "na"]
-    note = f"; not in COCO: {len(others)}, such as {others[0][:40]!r}" if others else ""
-    return order, f"by name{note}"
-
-
-def _map_by_index(outputs: int, categories: dict[int, str]) -> tuple[list[int], str]:
-    """Map 91 outputs to category ids, as in DETR, and 80 to the categories in order."""
-    ids = sorted(categories)
-    if outputs == len(ids) == 80:
-        return ids, "by index among the categories"
-    if outputs <= ids[-1]:
-        raise CannotMeasure(f"labels do not match: {outputs} without names are not COCO's 80 or 91")
-    category_of = dict.fromkeys(range(outputs), -1) | {category: category for category in ids}
-    return [category_of[output] for output in range(outputs)], "by index as category id"
-
-
-def _key(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 # ── Data ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,18 +102,43 @@ def load_model(folder: Path, device, dtype) -> images.Model:
     return images.load(AutoModelForObjectDetection, folder, device, dtype)
 
 
+def describe(model: images.Model) -> dict:
+    """Return facts about the model, and how many detections its post-processing keeps (None: all)."""
+    return {**images.describe(model), "max_detections": _published_limit(model.processor)}
+
+
+def _published_limit(processor) -> int | None:
+    parameters = inspect.signature(processor.post_process_object_detection).parameters
+    return parameters["top_k"].default if "top_k" in parameters else None
+
+
 def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int) -> Iterator:
-    """Yield each query's best class but "no object", its score and box (x0, y0, x1, y1 in pixels)."""
+    """Yield each image's detections: output (never "no object"), score and box (x0, y0, x1, y1 in pixels).
+
+    They are those of the published post-processing, which gives a query its best class, or keeps the best of
+    all queries and classes; of these, up to MAX_DETECTIONS, so that fewer can be kept later.
+    """
     import torch
+
+    settings = {"threshold": -1.0}
+    if _published_limit(model.processor):
+        settings["top_k"] = MAX_DETECTIONS
 
     def forward(batch: Sequence) -> list[dict]:
         outputs = images.run(model.net, batch)
         for name in ("logits", "pred_boxes"):
             outputs[name] = outputs[name].float().cpu()
-        sizes = torch.tensor([size for _, size in batch])
-        detected = model.processor.post_process_object_detection(outputs, threshold=-1.0, target_sizes=sizes)
-        names = ("labels", "scores", "boxes")
-        return [{name: image[name].flatten().numpy() for name in names} for image in detected]
+        sizes = [size for _, size in batch]
+        input_size = batch[0][0]["pixel_values"].shape[-2:]
+        detected = model.processor.post_process_object_detection(
+            outputs, target_sizes=torch.tensor(sizes), **settings
+        )
+        results = []
+        for image, size in zip(detected, sizes, strict=True):
+            arrays = {name: image[name].flatten().numpy() for name in ("labels", "scores", "boxes")}
+            arrays["sizes"] = [*size, *input_size]
+            results.append(arrays)
+        return results
 
     yield from images.batches(
         lambda index: Path(data.examples[index][1]).read_bytes(),
@@ -177,7 +147,7 @@ def predict(model: images.Model, data: Data, protocol: Protocol, batch_size: int
         forward,
         model.net.device,
         batch_size,
-        {"labels": "int32", "scores": "float32", "boxes": "float32"},
+        {"labels": "int32", "scores": "float32", "boxes": "float32", "sizes": "int32"},
     )
 
 
@@ -191,45 +161,84 @@ def detections(table, data: Data, protocol: Protocol, order: Sequence[int]):
     """
     import numpy as np
 
-    labels, counts = images.column_for_view(table, "labels", protocol.exif)
+    outputs, counts = images.column_for_view(table, "labels", protocol.exif)
     scores, _ = images.column_for_view(table, "scores", protocol.exif)
-    boxes, _ = images.column_for_view(table, "boxes", protocol.exif)
-    boxes = boxes.reshape(-1, 4)
-    if protocol.boxes == "int":
-        boxes = np.trunc(boxes)
-    boxes = boxes.astype(float)
+    corners = _corners(table, protocol, counts).astype(float)
+    categories = np.array(order)[outputs]
+    is_kept = categories >= 0
+    if protocol.threshold:
+        is_kept &= scores > np.float32(protocol.threshold)
+    if protocol.max_detections is not None:
+        is_kept &= _ranks(scores, counts) < protocol.max_detections
     ids = np.repeat(image_ids(data.examples), counts)
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    rows = np.column_stack([ids, boxes[:, :2], sizes, scores.astype(float), np.array(order)[labels]])
-    return rows[(scores > np.float32(protocol.threshold)) & (rows[:, 6] >= 0)]
+    sizes = corners[:, 2:] - corners[:, :2]
+    rows = np.column_stack([ids, corners[:, :2], sizes, scores.astype(float), categories])
+    return rows[is_kept]
 
 
-def scoring_inputs(table, data: Data, protocol: Protocol, order: Sequence[int]) -> tuple:
-    """Return what COCO's scorers need: image ids, category names, annotations, detections."""
+def _corners(table, protocol: Protocol, counts):
+    """Return the boxes (n, 4; corners in pixels) as a protocol reads them."""
+    import numpy as np
+
+    corners, _ = images.column_for_view(table, "boxes", protocol.exif)
+    corners = corners.reshape(-1, 4)
+    if (protocol.box_format, protocol.box_scale) != ("cxcywh", "image"):
+        sizes, _ = images.column_for_view(table, "sizes", protocol.exif)
+        sizes = np.repeat(sizes.reshape(-1, 4), counts, axis=0)
+        corners = boxes.read_boxes(corners, sizes, protocol.box_format, protocol.box_scale)
+    return np.trunc(corners) if protocol.boxes == "int" else corners
+
+
+def _ranks(scores, counts):
+    """Rank the detections of each image by score, from 0."""
+    import numpy as np
+
+    images_of = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((-scores, images_of))
+    ranks = np.empty(len(scores), int)
+    ranks[order] = np.arange(len(scores)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return ranks
+
+
+def map_outputs(table, data: Data, protocol: Protocol, model_facts: dict) -> tuple[list[int], str]:
+    """Map each output to its category and say how; where a name is lost, by the boxes. Raises CannotMeasure."""
+    labels, categories = model_facts["labels"], data.split_facts["categories"]
+    if lost_category(labels, categories, protocol.labels) is None:
+        return map_labels(labels, categories, protocol.labels)
+    evidence_protocol = replace(protocol, threshold=0.0, boxes="float")
+    rows = detections(table, data, evidence_protocol, range(len(labels)))
+    return fit_lost_label(labels, categories, *outputs_of_objects(rows, targets_by_image(data)))
+
+
+def targets_by_image(data: Data) -> dict[int, list[dict]]:
+    """Return the annotations of each image by its id."""
+    return dict(zip(image_ids(data.examples), data.targets, strict=True))
+
+
+def scoring_inputs(table, data: Data, protocol: Protocol, model_facts: dict) -> tuple[tuple, str]:
+    """Return what COCO's scorers need (image ids, category names, annotations, detections); how labels map.
+
+    Raises CannotMeasure for labels that cannot be mapped.
+    """
+    if protocol.max_detections is None:
+        protocol = replace(protocol, max_detections=model_facts.get("max_detections"))
+    order, how = map_outputs(table, data, protocol, model_facts)
     ids = image_ids(data.examples)
     truth = coco.annotation_columns(ids, data.targets)
-    return ids, data.split_facts["categories"], truth, detections(table, data, protocol, order)
+    rows = detections(table, data, protocol, order)
+    return (ids, data.split_facts["categories"], truth, rows), how
 
 
 def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
     """Compute the twelve numbers with intervals; a number that no object defines is left out."""
-    import numpy as np
-
-    order, how = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
-    inputs = scoring_inputs(table, data, protocol, order)
-    draws = coco.resampled(*inputs, RESAMPLES)
-    metrics, intervals = {}, {}
-    for number, (name, stat) in enumerate(zip(COCO_METRICS, coco.coco_stats(*inputs), strict=True)):
-        if stat < 0:
-            continue
-        metrics[name] = float(stat)
-        if np.isfinite(draws[:, number]).any():
-            intervals[name] = coco.interval(float(stat), draws[:, number])
-    method = f"image bootstrap, {RESAMPLES} resamples, bias-corrected percentiles"
+    inputs, how = scoring_inputs(table, data, protocol, model_facts)
+    stats = zip(COCO_METRICS, coco.coco_stats(*inputs), strict=True)
+    metrics = {name: float(stat) for name, stat in stats if stat >= 0}
+    intervals, methods = coco.intervals(metrics, *inputs)
     return {
         "metrics": metrics,
         "intervals": intervals,
-        "interval_method": dict.fromkeys(metrics, method),
+        "interval_method": methods,
         "labels": how,
         "detections": len(inputs[-1]),
         "turned_by_exif": images.count_rotated(table, "labels"),
@@ -238,8 +247,8 @@ def score(table, data: Data, protocol: Protocol, model_facts: dict) -> dict:
 
 def reference_scores(table, data: Data, protocol: Protocol, model_facts: dict) -> dict[str, float]:
     """Compute the same metrics with pycocotools."""
-    order, _ = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
-    stats = reference.coco_stats(*scoring_inputs(table, data, protocol, order))
+    inputs, _ = scoring_inputs(table, data, protocol, model_facts)
+    stats = reference.coco_stats(*inputs)
     return {name: float(stat) for name, stat in zip(COCO_METRICS, stats, strict=True) if stat >= 0}
 
 
@@ -257,32 +266,20 @@ def predicted_and_true(table, data: Data, protocol: Protocol, model_facts: dict)
     The output is that of the highest-scoring such detection (m), the category the object's (m); third, the
     category that each output declares.
     """
-    import numpy as np
-
-    order, _ = map_labels(model_facts["labels"], data.split_facts["categories"], protocol.labels)
+    order, _ = map_outputs(table, data, protocol, model_facts)
     rows = detections(table, data, protocol, range(len(order)))
-    starts = np.flatnonzero(np.diff(rows[:, 0])) + 1
-    targets = dict(zip(image_ids(data.examples), data.targets, strict=True))
-    predicted, true = [], []
-    for of_image in np.split(rows, starts) if len(rows) else []:
-        for annotation in targets[int(of_image[0, 0])]:
-            overlaps = overlaps_by_half(of_image, annotation["bbox"])
-            if overlaps.any() and not annotation["iscrowd"]:
-                best = np.argmax(np.where(overlaps, of_image[:, 5], -1))
-                predicted.append(int(of_image[best, 6]))
-                true.append(annotation["category_id"])
-    return np.array(predicted, int), np.array(true, int), order
+    return *outputs_of_objects(rows, targets_by_image(data)), order
 
 
-def overlaps_by_half(rows, box: Sequence[float]):
-    """Return which detections (n) have an IoU of 0.5 or more with a box (x, y, width, height)."""
-    import numpy as np
-
-    x, y, width, height = box
-    shared_width = np.minimum(rows[:, 1] + rows[:, 3], x + width) - np.maximum(rows[:, 1], x)
-    shared_height = np.minimum(rows[:, 2] + rows[:, 4], y + height) - np.maximum(rows[:, 2], y)
-    intersection = np.maximum(shared_width, 0) * np.maximum(shared_height, 0)
-    return intersection >= 0.5 * (rows[:, 3] * rows[:, 4] + width * height - intersection)
+def p_value(before: Outputs, after: Outputs, metric: str) -> float:
+    """Compute the p-value of "a metric is the same under both protocols", from paired draws of the images."""
+    values, draws = [], []
+    for outputs in (before, after):
+        inputs, _ = scoring_inputs(outputs.table, outputs.data, outputs.protocol, outputs.model_facts)
+        number = COCO_METRICS.index(metric)
+        values.append(coco.coco_stats(*inputs)[number])
+        draws.append(coco.resampled(*inputs, evidence.RESAMPLES)[:, number])  # the same images for both
+    return evidence.p_value_of_draws(values[1] - values[0], draws[1] - draws[0])
 
 
 def class_names(data: Data) -> dict[int, str]:
@@ -295,8 +292,12 @@ def repairs(model_facts: dict) -> dict[str, list]:
 
     The mean and std of ImageNet and of Inception (0.5), and DETR's 800 x 1333 pixels.
     """
+    is_limited = model_facts.get("max_detections") is not None
     return {
-        "labels": ["name", "index"],
+        "labels": list(NAMED_ORDERS),
+        "box_format": list(boxes.FORMATS[1:]),
+        "box_scale": list(boxes.SCALES[1:]),
+        "max_detections": [MAX_DETECTIONS] if is_limited else [],
         "mean/std": images.USUAL_NORMALIZATION,
         "resize and crop": [{"do_resize": True, "size": {"shortest_edge": 800, "longest_edge": 1333}}],
     }
@@ -310,11 +311,11 @@ TASK = Task(
     batch_size={"cpu": 4, "cuda": 32},
     load_data=load_data,
     load_model=load_model,
-    describe=images.describe,
+    describe=describe,
     predict=predict,
     score=score,
     data_help=DATA_HELP,
-    code_files=("harness/images.py", "harness/coco.py"),
+    code_files=("harness/images.py", "harness/coco.py", "harness/coco_labels.py", "harness/boxes.py"),
     shard_size=500,
     shard_order=order_by_shape,
     format_text=format_text,
@@ -326,11 +327,20 @@ TASK = Task(
         "exif": "EXIF orientation",
         "threshold": "score threshold",
         "boxes": "box rounding",
+        "box_format": "box format",
+        "box_scale": "box scaling",
+        "max_detections": "detections per image",
         "resize and crop": "image size",
     },
-    choice_values={"labels": ("name", "index"), "boxes": ("float", "int")},
+    choice_values={
+        "labels": ("name", *NAMED_ORDERS),
+        "boxes": ("float", "int"),
+        "box_format": boxes.FORMATS,
+        "box_scale": boxes.SCALES,
+    },
     predicted_and_true=predicted_and_true,
     class_names=class_names,
+    p_value=p_value,
     repairs=repairs,
 )
 

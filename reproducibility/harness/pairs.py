@@ -97,16 +97,14 @@ def compare_classes(first: Saved, second: Saved, examples: Examples) -> tuple[Pa
 
 def compare_boxes(first: Saved, second: Saved, examples: Examples) -> tuple[PairedDifference, list[str]]:
     """Compare detectors by draws of the images; also list the images with other objects detected."""
-    from detection import map_labels, scoring_inputs
+    from detection import scoring_inputs
     from harness import coco
 
     if examples.metric not in COCO_METRICS:
         raise UserError(f"--metric must be one of {', '.join(COCO_METRICS)}, not {examples.metric}")
     place, values, draws, detected = COCO_METRICS.index(examples.metric), [], [], []
     for saved in (first, second):
-        data, labels = examples.data, saved.record["about"]["labels"]
-        order, _ = map_labels(labels, data.split_facts["categories"], examples.protocol.labels)
-        inputs = scoring_inputs(saved.table, data, examples.protocol, order)
+        inputs, _ = scoring_inputs(saved.table, examples.data, examples.protocol, saved.record["about"])
         values.append(float(coco.coco_stats(*inputs)[place]))
         draws.append(coco.resampled(*inputs, DRAWS["AP"])[:, place])
         detected.append(objects_detected(inputs[2], inputs[3]))
@@ -121,7 +119,7 @@ def compare_boxes(first: Saved, second: Saved, examples: Examples) -> tuple[Pair
 
 def objects_detected(truth: dict, rows) -> dict[int, set[int]]:
     """Find each image's objects that a sure detection of their class overlaps by half (IoU)."""
-    from detection import overlaps_by_half
+    from harness.coco_labels import overlaps_by_half
 
     places = defaultdict(list)
     for place, row in enumerate(rows):
