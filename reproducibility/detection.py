@@ -201,7 +201,10 @@ def _ranks(scores, counts):
 
 
 def map_outputs(table, data: Data, protocol: Protocol, model_facts: dict) -> tuple[list[int], str]:
-    """Map each output to its category and say how; where a name is lost, by the boxes. Raises CannotMeasure."""
+    """Map each output to its category, and say how: where a name is lost, by the boxes.
+
+    Raises CannotMeasure for labels that cannot be mapped.
+    """
     labels, categories = model_facts["labels"], data.split_facts["categories"]
     if lost_category(labels, categories, protocol.labels) is None:
         return map_labels(labels, categories, protocol.labels)

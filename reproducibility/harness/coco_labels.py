@@ -124,7 +124,7 @@ def _key(name: str) -> str:
 def outputs_of_objects(rows, targets: dict[int, list[dict]]) -> tuple:
     """Return `won` and `true`, from detections (m, 7) with outputs in place of categories.
 
-    Crowds are left out. `rows` has those of an image together; `targets` are the annotations of each image by its id.
+    Crowds are left out. `rows` has those of an image together; `targets` are the annotations by image id.
     """
     import numpy as np
 
@@ -165,16 +165,18 @@ def fit_lost_label(labels: Sequence[str], categories: dict[int, str], won, true)
     The names are shifted (the lost one fell off the end), or one is misspelt. Raises CannotMeasure if the
     boxes do not say plainly which.
     """
+    import numpy as np
+
     declared = _map_by_name(labels, categories)
     (lost,) = lost_categories(declared, categories)
-    fitted = _fit_shift(labels, categories, declared, lost, won, true)
-    fitted = fitted or _fit_misspelt(labels, categories, declared, lost, won, true)
-    if fitted is None:
+    misspelt = _fit_misspelt(labels, categories, declared, lost, won, true)
+    shifted = _fit_shift(labels, categories, declared, lost, won, true)
+    fits = [fit for fit in (misspelt, shifted) if fit is not None]
+    if not fits:
         reason = why_no_match(labels, categories, [lost])
-        raise CannotMeasure(
-            f"{reason}, and the boxes do not say plainly which output is {categories[lost]!r}"
-        )
-    return fitted
+        doubt = f"the boxes do not say plainly which output is {categories[lost]!r}"
+        raise CannotMeasure(f"{reason}, and {doubt}")
+    return max(fits, key=lambda fit: (np.array(fit[0])[won] == true).sum())  # the first of equal ones
 
 
 def _fit_shift(labels, categories, declared: list[int], lost: int, won, true) -> tuple[list[int], str] | None:
@@ -182,8 +184,9 @@ def _fit_shift(labels, categories, declared: list[int], lost: int, won, true) ->
     import numpy as np
 
     orders = {how: _shift(declared, how, lost) for how in (FORWARD, BACK)}
-    if len(labels) == len(categories) or len(labels) > max(categories):
-        orders[INDEX] = _map_by_index(len(labels), categories)[0]
+    by_index = _order_by_index(labels, categories)
+    if by_index:
+        orders[INDEX] = by_index
     hits = {how: np.array(order)[won] == true for how, order in orders.items()}
     named = np.array(declared)[won] == true
     best = max(hits, key=lambda how: hits[how].sum())
@@ -198,8 +201,8 @@ def _fit_shift(labels, categories, declared: list[int], lost: int, won, true) ->
 def _fit_misspelt(labels, categories, declared: list[int], lost: int, won, true) -> tuple | None:
     """Return the order by name in which one other output stands for the lost category.
 
-    More than half of the objects must fit the names, and more than half of what that output wins must be of
-    the lost category, by Fisher's exact test more than chance.
+    More than half of the objects must fit the names, and half or more of what that output wins must be of the
+    lost category, by Fisher's exact test more than chance.
     """
     import numpy as np
     from scipy.stats import fisher_exact
@@ -207,7 +210,7 @@ def _fit_misspelt(labels, categories, declared: list[int], lost: int, won, true)
     named = np.array(declared)[won] == true
     if 2 * named[true != lost].sum() <= (true != lost).sum():
         return None
-    is_lost, candidates = true == lost, _outputs_for(labels, declared)
+    is_lost, candidates = true == lost, _outputs_for(labels, categories, declared)
     if not is_lost.any():  # whichever output it is, AP and AR of this category are 0
         return declared, f"by name; {categories[lost]!r} has no label, and no box overlaps an object of it"
     for output in candidates:
@@ -215,15 +218,31 @@ def _fit_misspelt(labels, categories, declared: list[int], lost: int, won, true)
         both, others = int((is_won & is_lost).sum()), int((is_won & ~is_lost).sum())
         neither = [int((~is_won & is_lost).sum()), int((~is_won & ~is_lost).sum())]
         p_value = fisher_exact([[both, others], neither], alternative="greater").pvalue
-        if both > others and p_value <= ALPHA / len(candidates):
+        if both >= max(others, 1) and p_value <= ALPHA / len(candidates):
             order = [lost if i == output else category for i, category in enumerate(declared)]
             evidence = f"{both} of the {both + others} objects that it fits best are"
             return order, f"by name; {labels[output][:40]!r} stands for {categories[lost]!r}: {evidence}"
     return None
 
 
-def _outputs_for(labels: Sequence[str], declared: list[int]) -> list[int]:
-    """Return the outputs that may stand for a lost category: unknown names, or twice the same, else `N/A`."""
-    twice = [i for i, category in enumerate(declared) if category >= 0 and declared.count(category) > 1]
-    named = _strangers(labels, declared) + twice
-    return named or [i for i, category in enumerate(declared) if category < 0]
+def _outputs_for(labels: Sequence[str], categories: dict[int, str], declared: list[int]) -> list[int]:
+    """Return the outputs that may stand for a lost category.
+
+    Those are outputs with an unknown name or the same name as another; and the one where the category has its
+    place, if each other name is in its place. Without such, those called `N/A`.
+    """
+    candidates = set(_strangers(labels, declared))
+    candidates |= {i for i, category in enumerate(declared) if category >= 0 and declared.count(category) > 1}
+    by_index = _order_by_index(labels, categories)
+    if by_index:
+        misplaced = [i for i, category in enumerate(declared) if category != by_index[i]]
+        candidates |= set(misplaced) if len(misplaced) == 1 else set()
+    return sorted(candidates) or [i for i, category in enumerate(declared) if category < 0]
+
+
+def _order_by_index(labels: Sequence[str], categories: dict[int, str]) -> list[int] | None:
+    """Return the categories by index; None for a head that has neither 80 nor 91 outputs."""
+    try:
+        return _map_by_index(len(labels), categories)[0]
+    except CannotMeasure:
+        return None
