@@ -9,7 +9,7 @@ from bench import bench
 from calling import run_script
 from emotion_models import emotion_models
 from hub_refresh import hub_environment, refresh
-from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers
+from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers, yolos
 from project import SHARED
 from zoo import altered, zoo
 
@@ -25,6 +25,7 @@ __all__ = [  # fixtures of support/
     "quiet_transformers",
     "refresh",
     "run_script",
+    "yolos",
     "zoo",
 ]
 profiles.load()

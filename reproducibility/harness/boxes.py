@@ -21,11 +21,12 @@ def read_boxes(boxes, sizes, box_format: str, scale: str):
     image, network = sizes[:, [1, 0, 1, 0]].astype(float), sizes[:, [3, 2, 3, 2]].astype(float)
     start, end = (boxes / image)[:, :2], (boxes / image)[:, 2:]
     numbers = np.column_stack([(start + end) / 2, end - start])  # as the network gave them
+    corners = _to_corners(numbers, box_format)
     if scale == "input pixels":
-        if not len(numbers) or np.median(numbers[:, 2:]) <= 1:
+        if not len(numbers) or np.median(numbers) <= 1:
             raise CannotMeasure("its boxes are shares of the image, not pixels")
-        numbers = numbers / network
-    return _to_pixels(_to_corners(numbers, box_format), image, scale)
+        corners = corners / network
+    return _to_pixels(corners, image, scale)
 
 
 def _to_corners(numbers, box_format: str):

@@ -205,18 +205,21 @@ def intervals(metrics: dict[str, float], image_ids, categories: dict[int, str], 
     """Compute the 95% interval of each number that has one; and the method, or why there is none."""
     import numpy as np
 
-    shown, methods = {}, {}
+    computed, methods = {}, {}
     for name in metrics:
         methods[name] = METHOD
-        if len(image_ids) < MIN_IMAGES[name]:
-            methods[name] = f"none: not shown to cover the true value below {MIN_IMAGES[name]:,} images"
+        if MIN_IMAGES[name] is None:
+            methods[name] = "none: shown to cover the true value on no number of images"
+        elif len(image_ids) < MIN_IMAGES[name]:
+            shown_on = f"{MIN_IMAGES[name]:,} images or more"
+            methods[name] = f"none: shown to cover the true value only on {shown_on}"
     if METHOD not in methods.values():
-        return shown, methods
+        return computed, methods
     draws = resampled(image_ids, categories, truth, rows, RESAMPLES)
     for number, name in enumerate(COCO_METRICS):
         if methods.get(name) == METHOD and np.isfinite(draws[:, number]).any():
-            shown[name] = interval(metrics[name], draws[:, number])
-    return shown, methods
+            computed[name] = interval(metrics[name], draws[:, number])
+    return computed, methods
 
 
 # ── Text ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -87,6 +87,19 @@ def mobilenet():
     return image_classification.load_model(SHARED / "models" / "mobilenet-v2", "cpu", torch.float32)
 
 
+@pytest.fixture(scope="session")
+def yolos():
+    """Saved predictions of the detector of ../shared on its 40 images, the data, facts about the model."""
+    import torch
+
+    import detection
+
+    model = detection.load_model(SHARED / "models" / "yolos-tiny-overfit", "cpu", torch.float32)
+    data = detection.load_data(SHARED / "coco", "validation")
+    batches = list(detection.predict(model, data, detection.PROTOCOLS["standard"], 4))
+    return gathered(batches, data), data, detection.describe(model)
+
+
 def gathered(batches, data):
     """Join batches into one Arrow table in the order of the examples; all must be readable."""
     import pyarrow as pa

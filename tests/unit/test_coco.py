@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,6 @@ import pytest
 
 import detection
 from harness import coco, reference
-from harness.checkpoint import CannotMeasure
 from harness.task import Data
 from scored.benchmarks import COCO_METRICS
 from scored.files import UserError
@@ -112,9 +112,21 @@ def test_image_drawn_twice_occurs_twice_in_a_resample():
 
 
 def test_interval_by_hand():
-    draws = np.r_[np.linspace(0.4, 0.6, 41), np.nan]  # percentiles 0.405 and 0.595, mean 0.5: 0.02 too high
-    assert coco.interval(0.48, draws) == pytest.approx([0.385, 0.575])
-    assert coco.interval(0.05, draws) == pytest.approx([0.0, 0.145])
+    draws = np.r_[np.linspace(0.4, 0.6, 41), np.nan]  # percentiles 0.405 and 0.595, mirrored at the number
+    assert coco.interval(0.48, draws) == pytest.approx([0.365, 0.555])
+    assert coco.interval(0.25, draws) == pytest.approx([0.0, 0.095])
+    assert coco.interval(0.75, draws) == pytest.approx([0.905, 1.0])
+
+
+def test_interval_is_given_only_where_its_coverage_was_shown(monkeypatch):
+    made, rows = generated()
+    monkeypatch.setattr(coco, "MIN_IMAGES", coco.MIN_IMAGES | {"AR1": 60, "APs": None})
+    metrics = {"AP": 0.5, "AR1": 0.4, "APs": 0.3}
+    intervals, methods = coco.intervals(metrics, made["ids"], NAMES, made["truth"], rows)
+    assert list(intervals) == ["AR1"] and intervals["AR1"][0] < intervals["AR1"][1]
+    assert methods["AR1"] == "basic bootstrap over images, 200 resamples"
+    assert methods["AP"] == "none: shown to cover the true value only on 5,000 images or more"
+    assert methods["APs"] == "none: shown to cover the true value on no number of images"
 
 
 # ── Protocols ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +164,7 @@ def test_ground_truth_scores_one_and_rounded_boxes_less(shared):
     table, facts = from_truth(data)
     exact = detection.score(table, data, detection.PROTOCOLS["standard"], facts)
     rounded = detection.score(table, data, detection.PROTOCOLS["scored-2022"], facts)
-    assert exact["metrics"]["AP"] == 1 and exact["intervals"]["AP"] == [1, 1]
+    assert exact["metrics"]["AP"] == 1 and "AP" not in exact["intervals"]  # 40 images are too few
     assert 0.8 < rounded["metrics"]["AP"] < 0.999 and rounded["metrics"]["AP50"] > rounded["metrics"]["AP"]
 
 
@@ -179,18 +191,34 @@ def test_threshold_rounding_and_turned_views_by_hand():
     assert rows(both, study) == [[42, 0, 0, 2, 3, 0.75, 5]]
 
 
-def test_labels_map_by_name_alias_or_index():
-    names = ["N/A", "Person", "bicycle", "aeroplane", "tvmonitor", "sofa_bed", "unicorn"]
-    order, how = detection.map_labels(names, NAMES)
-    assert order == [-1, 1, 2, 3, 5, 7, -1] and how == "by name; not in COCO: 1, such as 'unicorn'"
-    with pytest.raises(CannotMeasure, match=r"labels do not match.*'airplane' \(1 of 5"):
-        detection.map_labels(["person", "bicycle", "tv", "sofa bed"], NAMES)
-    categories = {i: f"thing {i}" for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)}
-    order, how = detection.map_labels([f"LABEL_{i}" for i in range(91)], categories)
-    assert order[1:13] == [*range(1, 12), -1] and "no names" in how
-    assert detection.map_labels([str(i) for i in range(80)], categories)[0] == list(categories)
-    with pytest.raises(CannotMeasure, match="20 without names"):
-        detection.map_labels([f"LABEL_{i}" for i in range(20)], categories)
+def test_standard_keeps_a_score_of_exactly_0_as_pycocotools_does():
+    table = predictions([[0, 0, 10, 10, 20, 20, 40, 40]], [[0, 1]], [[0.0, 0.5]])
+    box = {"bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0, "category_id": 1}
+    facts = {"labels": ["person", "bicycle"]}
+    two = {1: "person", 2: "bicycle"}
+    data = Data("validation", "", "", [(42, "", 50, 50)], [[box]], 1, {"categories": two})
+    standard = detection.PROTOCOLS["standard"]
+    scored = detection.score(table, data, standard, facts)
+    assert scored["metrics"]["AP"] == pytest.approx(1) and scored["detections"] == 2
+    assert detection.reference_scores(table, data, standard, facts)["AP"] == scored["metrics"]["AP"]
+    just_above = replace(standard, threshold=1e-9)
+    assert detection.score(table, data, just_above, facts)["metrics"]["AP"] == 0
+
+
+def test_only_the_best_detections_of_each_image_are_kept():
+    table = predictions(
+        [[0, 0, 1, 1] * 3, [], [5, 5, 6, 6] * 2], [[0, 1, 0], [], [1, 1]], [[0.3, 0.9, 0.5], [], [0.1, 0.2]]
+    )
+    data = Data("validation", "", "", [(1, "", 9, 9), (2, "", 9, 9), (3, "", 9, 9)], [[], [], []], 3)
+    protocol = replace(detection.PROTOCOLS["standard"], max_detections=1)
+    assert detection.detections(table, data, protocol, (3, 5))[:, [0, 5]].round(3).tolist() == [
+        [1, 0.9],
+        [3, 0.2],
+    ]
+    best_of_one_class = detection.detections(table, data, protocol, (3, -1))
+    assert best_of_one_class.tolist() == []  # the best is counted before those of no category are left out
+    two = replace(protocol, max_detections=2)
+    assert detection.detections(table, data, two, (3, 5))[:, 5].round(3).tolist() == [0.9, 0.5, 0.1, 0.2]
 
 
 def test_missing_data_is_reported_with_what_to_do(tmp_path):
