@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness import boxes, coco, evidence, images, reference
 from harness.coco_labels import NAMED_ORDERS, fit_lost_label, lost_category, map_labels, outputs_of_objects
+from harness.preprocessing import other_preprocessing
 from harness.runner import main
 from harness.task import Data, Outputs, Task
 from scored.benchmarks import COCO_METRICS, benchmark_named
@@ -293,16 +294,25 @@ def class_names(data: Data) -> dict[int, str]:
 def repairs(model_facts: dict) -> dict[str, list]:
     """Return what to try, choice by choice, if the reference protocol does not meet the claim.
 
-    The mean and std of ImageNet and of Inception (0.5), and DETR's 800 x 1333 pixels.
+    Usual orders of the labels, readings of the boxes, pixel settings; the input's size by the configuration,
+    and DETR's 800 x 1333 pixels. What equals the published settings is left out.
     """
+    published = model_facts["preprocessing"]
+    pixels = other_preprocessing(model_facts)
+    sizes = [{"shortest_edge": 800, "longest_edge": 1333}]
+    configured = model_facts.get("image_size")
+    if isinstance(configured, list) and len(configured) == 2:
+        sizes.append({"height": configured[0], "width": configured[1]})
     is_limited = model_facts.get("max_detections") is not None
     return {
         "labels": list(NAMED_ORDERS),
         "box_format": list(boxes.FORMATS[1:]),
         "box_scale": list(boxes.SCALES[1:]),
         "max_detections": [MAX_DETECTIONS] if is_limited else [],
-        "mean/std": images.USUAL_NORMALIZATION,
-        "resize and crop": [{"do_resize": True, "size": {"shortest_edge": 800, "longest_edge": 1333}}],
+        "resize and crop": [
+            {"do_resize": True, "size": size} for size in sizes if size != published.get("size")
+        ],
+        **{choice: pixels[choice] for choice in ("mean/std", "pixel scaling", "channel order")},
     }
 
 
