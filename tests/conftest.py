@@ -11,6 +11,7 @@ from emotion_models import emotion_models
 from hub_refresh import hub_environment, refresh
 from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers, yolos
 from project import SHARED
+from verifiable import verifiable, verify_here
 from zoo import altered, zoo
 
 __all__ = [  # fixtures of support/
@@ -25,6 +26,8 @@ __all__ = [  # fixtures of support/
     "quiet_transformers",
     "refresh",
     "run_script",
+    "verifiable",
+    "verify_here",
     "yolos",
     "zoo",
 ]

@@ -1,5 +1,7 @@
 """Targets of verify.py: which claims of a model can be judged on its task's data, and what is measured."""
 
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from msgspec import structs
@@ -11,7 +13,15 @@ from harness.plan import plan_passes
 from harness.rows import add_row, read_rows, row_key
 from harness.runner import measure, passes_to_do
 from harness.task import ForwardPass, Job, Run, Task
-from harness.verification import ELSEWHERE, UNDERSPECIFIED, Judgment
+from harness.verification import (
+    ELSEWHERE,
+    FAILED,
+    UNDERSPECIFIED,
+    Judgment,
+    Verification,
+    sort_judgments,
+)
+from scored.benchmarks import all_benchmarks
 from scored.cards import ModelCard
 from scored.claim_values import show_value
 from scored.claims import VOCABULARY, Claim
@@ -25,8 +35,20 @@ class Target:
     model: Model
     claims: list[Claim]
     unjudged: list[Judgment]  # on the other claims
-    passes: list[ForwardPass]
+    recorded: list[dict]  # what the card claims on the data set, for the rows
     note: str  # why there is nothing to judge, if there is not
+
+    def passes(self, split: str | None = None) -> list[ForwardPass]:
+        """Plan the forward passes for the claims, or for a split. Raises UserError for missing data."""
+        if not self.claims:
+            return []
+        args = copy.copy(self.run.args)
+        args.split = split
+        passes = plan_passes(replace(self.run, args=args), self.model, self.claims)
+        return [
+            replace(forward_pass, record={**forward_pass.record, "claims": self.recorded})
+            for forward_pass in passes
+        ]
 
 
 def plan_target(run: Run, model: Model, card: ModelCard) -> Target:
@@ -41,15 +63,11 @@ def plan_target(run: Run, model: Model, card: ModelCard) -> Target:
             unjudged.append(judgment)
         else:
             here.append(claim)
-    passes = []
-    for forward_pass in plan_passes(run, model, here) if here else ():
-        of_card = [structs.asdict(claim) for claim in card.claims if claim.dataset == dataset]
-        record = {**forward_pass.record, "claims": of_card}  # also where --claim is judged
-        passes.append(replace(forward_pass, record=record))
+    recorded = [structs.asdict(claim) for claim in card.claims if claim.dataset == dataset]
     note = f"the card states no value on {dataset}; state it with --claim"
     if card.rejected:
         note = f"the card states no value on {dataset} that can be read ({card.rejected[0].reason})"
-    return Target(run, model, here, unjudged, passes, note)
+    return Target(run, model, here, unjudged, recorded, note)
 
 
 def refuse_claim(claim: Claim, task: Task) -> Judgment | None:
@@ -69,7 +87,18 @@ def refuse_claim(claim: Claim, task: Task) -> Judgment | None:
     return None
 
 
-def measure_target(target: Target) -> dict[str, dict]:
+def refuse_model(name: str, revision: str | None, claims: Iterable[Claim], reason: str) -> Verification:
+    """Say why nothing is measured of a model: it could not run, or all claims are on other data sets."""
+    judgments = []
+    for claim in claims:
+        verdict = FAILED if claim.dataset in all_benchmarks() else ELSEWHERE
+        judgments.append(Judgment(claim, verdict, reason))
+    has_failed = not judgments or any(judgment.verdict == FAILED for judgment in judgments)
+    error = reason if has_failed else None
+    return Verification(name, revision, judgments=sort_judgments(judgments), error=error)
+
+
+def measure_passes(target: Target, passes: list[ForwardPass]) -> dict[str, dict]:
     """Measure what is not yet among the rows of --results: split -> row. Raises CannotMeasure."""
     run, task = target.run, target.run.task
     path = run.args.results / task.folder / f"{task.name}.json"
@@ -78,12 +107,12 @@ def measure_target(target: Target) -> dict[str, dict]:
         if "error" not in row and not run.args.force:
             known[row["key"]] = row
     rows = {}
-    for forward_pass in target.passes:
+    for forward_pass in passes:
         for name, protocol in forward_pass.protocols.items():
             key = row_key(forward_pass.record, name, protocol)
             if key in known:
                 rows[forward_pass.data.split] = known[key]
-    jobs = [Job(target.model, passes_to_do(target.passes, known))]
+    jobs = [Job(target.model, passes_to_do(passes, known))]
     if run.args.cluster and jobs[0].passes:
         jobs = run_on_cluster(run, jobs)
     (job,) = jobs
