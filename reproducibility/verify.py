@@ -26,7 +26,15 @@ from harness.rows import code_state
 from harness.runner import HERE, machine_flags, require_device, require_writable
 from harness.targets import Target, measure_passes, plan_target, refuse_model
 from harness.task import Run, task_for
-from harness.verification import Judgment, Verification, exit_code, format_causes, format_lines, sort_judgments, worst_code
+from harness.verification import (
+    Judgment,
+    Verification,
+    exit_code,
+    format_causes,
+    format_lines,
+    sort_judgments,
+    worst_code,
+)
 from scored.benchmarks import all_benchmarks
 from scored.cards import ModelCard
 from scored.cli import HelpFormatter, require_packages, run
