@@ -12,7 +12,7 @@ from scored.benchmarks import COCO_METRICS
 from scored.files import UserError
 from scored.paired import PairedDifference, compare_draws, compare_proportions
 
-DRAWS = {"f1": 2000, "AP": 500}  # of the examples, for the intervals of F1 and of COCO's numbers
+DRAWS = {"f1": 2000, "AP": 200}  # of the examples, for the intervals of F1 and of COCO's numbers
 DETECTED = 0.5  # score from which a detection counts in the list of flips
 
 

@@ -12,6 +12,7 @@ import compare
 import detection
 import image_classification
 import sentiment_analysis
+from harness import pairs
 from harness.shards import read_predictions
 from project import SHARED
 
@@ -149,7 +150,9 @@ def test_classifiers_of_images_are_compared(shared, measure, run_script, tmp_pat
 
 
 @pytest.mark.shared
-def test_detectors_are_compared(shared, measure, run_script, tmp_path):
+def test_detectors_are_compared(shared, measure, run_script, monkeypatch, tmp_path):
+    monkeypatch.setitem(pairs.DRAWS, "AP", 50)
+    monkeypatch.setattr(detection, "RESAMPLES", 20)
     data = ["--data", shared / "coco"]
     measure(detection.TASK, shared / "models" / "yolos-tiny-overfit", *data, "--limit", "6")
     (file,) = predictions_in(tmp_path)
