@@ -13,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import msgspec
-from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from ptm import PTM
@@ -22,7 +21,6 @@ from scored.cli import HelpFormatter, run
 from scored.comparisons import ComparisonFile, Series, Summary
 from scored.err_figures import draw_discrepancies, draw_headline, series_label
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
-from scored.laboratories import cross_check, read_reference
 from scored.matching import KnownClaims, summarize, verdict_under_standard
 from scored.plots import save_png
 from scored.result_rows import PARTIAL, STUDY, is_whole
@@ -236,12 +234,6 @@ def print_comparisons(comparisons: ComparisonFile) -> None:
                 print(f"  {'':<22}{count:>8} left out: {reason}")
             if summary.superseded:
                 print(f"  {'':<22}{summary.superseded:>8} older or partial measurements skipped")
-    for entry in comparisons.reference or ():
-        low, high = entry["theirs_percent"]
-        word = "agrees" if entry["agrees"] else "DIFFERS"
-        print(
-            f"{word:<8}{entry['measured_percent']:7.3f}  reference {low:.3f} to {high:.3f}  {entry['model']}"
-        )
 
 
 # ── The command ───────────────────────────────────────────────────────────────────────────────────────────
@@ -270,7 +262,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--threshold", type=threshold_type, default="1", help="off means by more than this, in points")
     add("--source", help="only measurements from this source, e.g. study-2022")
     add("--protocol", help="only measurements under this protocol, e.g. scored-2022")
-    add("--reference", type=Path, help="CSV of another laboratory's ImageNet results, as timm publishes them")
     add("--output", type=Path, default=ROOT, help="folder that receives err.png and assets/")
     return parser.parse_args()
 
@@ -288,14 +279,12 @@ def main() -> int:
     known = read_claims(args.modelinfo, {row["model"] for row in selected["rows"]}, all_rows)
     published = read_json(PUBLISHED, dict)
     explanations = read_explanations(args.explanations, benchmarks)
-    reference = cross_check(selected["rows"], read_reference(args.reference)) if args.reference else UNSET
     all_series = compare(selected, known, published, args.threshold, benchmarks)
     comparisons = ComparisonFile(
         schema=SCHEMA,
         threshold_points=float(args.threshold),
         series=all_series,
         published=published,
-        reference=reference,
     )
     write_data(args.output / "assets" / "data", comparisons)
     write_figures(args.output, all_series, points_by_cause(explanations), args.threshold)

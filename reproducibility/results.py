@@ -5,6 +5,7 @@ rows that the task scripts write; writes `results.json` and `results.csv`. The s
 apart by `source` and `protocol`. Running it twice changes nothing.
 
     python reproducibility/results.py
+    python reproducibility/results.py --import results-imagenet.csv    # another laboratory's results
     python reproducibility/results.py --check    # score saved predictions once more, write nothing
 """
 
@@ -24,8 +25,10 @@ from scored.benchmarks import (
 )
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
-from scored.result_rows import STUDY, is_whole, latest_rows
-from scored.schema import SCHEMA, PublishableRow, check, check_row
+from scored.laboratories import import_results
+from scored.publishing import eval_results, model_index, parse_benchmark, publishable_rows, write_yaml
+from scored.result_rows import STUDY
+from scored.schema import SCHEMA, check, check_row
 from scored.study import read_study_text, study_differences, study_row, study_rows
 
 RESULTS = ROOT / "reproducibility" / "results"
@@ -33,11 +36,20 @@ COLUMNS = (
     "task dataset split protocol source model revision metric value low high evaluated expected error".split()
 )
 ROW_ORDER = ("task", "dataset", "source", "protocol", "split", "model", "measured_at")
+IMPORTED_KEY = ("model", "revision", "split", "protocol")  # of which a laboratory has one row
 COUNTED_BY = ["dataset", "source", "protocol", "state"]
 ADVICE = "fix or remove it"
 CHECK_HELP = (
     "score saved predictions once more, with scikit-learn and pycocotools: print a line per row, exit with 1 "
     "if a metric differs, and write nothing"
+)
+IMPORT_HELP = (
+    "add another laboratory's results first: timm's results-imagenet.csv, results_*.json of "
+    "lm-evaluation-harness, or JSON of Every Eval Ever; may be repeated"
+)
+BENCHMARK_HELP = (
+    "write .eval_results for this benchmark of the Hub, too: its headline metric; may be repeated, such as "
+    "dair-ai/emotion:default"
 )
 DATA_HELP = "data for --check if predictions hold no labels (coco, imagenet-1k); may be repeated"
 
@@ -96,6 +108,31 @@ def gather(folder: Path, benchmarks: dict[str, Benchmark]) -> dict:
     return {"schema": SCHEMA, "rows": results.rows, "discrepancies": results.differences}
 
 
+# ── Other laboratories ────────────────────────────────────────────────────────────────────────────────────
+
+
+def import_file(path: Path, folder: Path, benchmarks: dict[str, Benchmark]) -> None:
+    """Add another laboratory's results to `folder`, one file per source; a row replaces an older one."""
+    imported = import_results(path)
+    by_file: dict[Path, list[dict]] = {}
+    for row in imported.rows:
+        check_row(row, f"--import {display_path(path)}, {row['model']}", ADVICE)
+        file = folder / benchmarks[row["dataset"]].folder / f"{safe_name(row['source'])}.json"
+        by_file.setdefault(file, []).append(row)
+    for file, new_rows in by_file.items():
+        old_rows = read_json(file, dict, ADVICE)["rows"] if file.exists() else []
+        rows = {}
+        for row in [*old_rows, *new_rows]:
+            rows[tuple(str(row[key]) for key in IMPORTED_KEY)] = row
+        ordered = [rows[key] for key in sorted(rows)]
+        write_json(file, {"schema": SCHEMA, "rows": ordered})
+        print(f"{len(new_rows)} rows of {new_rows[0]['source']} in {display_path(file)}")
+    for reason, count in sorted(imported.skipped.items()):
+        print(f"{count} results skipped: {reason}")
+    if not imported.rows:
+        print(f"{display_path(path)} holds no result on a data set of {display_path(TABLE)}")
+
+
 # ── Tables ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -115,44 +152,22 @@ def results_table(rows: list[dict]) -> str:
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def eval_results(rows: list[dict], benchmarks: dict[str, Benchmark], source_url: str) -> dict[str, list]:
-    """Make entries of the Hub's `.eval_results` per model: what `standard` gave on a whole split.
-
-    https://huggingface.co/docs/hub/eval-results. Nothing is uploaded.
-    """
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-
-    entries = {}
-    for row in latest_rows([row for row in rows if row["protocol"] == "standard" and "error" not in row]):
-        examples = row["examples"]
-        if not examples["evaluated"] or not is_whole(row):
-            continue
-        check(row, PublishableRow, f"--eval-results: row of {row['model']}", "measure it again")
-        for metric, value in row["metrics"].items():
-            low, high = row["intervals"].get(metric) or (None, None)
-            entry = EvalResultEntry(
-                dataset_id=benchmarks[row["dataset"]].hub_id,
-                task_id="default",
-                value=value,
-                dataset_revision=row["dataset_revision"],
-                date=row["measured_at"],
-                source_url=source_url,
-                source_name="SCORED",
-                notes=f"{metric}, split {row['split']} ({examples['evaluated']} examples), protocol "
-                f"standard; 95% interval {low} to {high}; model revision {row['revision']}; "
-                f"code {row['code']['hash'][:12]}",
-            )
-            entries.setdefault(row["model"], []).extend(eval_result_entries_to_yaml([entry]))
-    return entries
-
-
-def write_eval_results(folder: Path, entries: dict[str, list]) -> None:
-    """Write one YAML file per model."""
-    import yaml
-
-    for model, model_entries in entries.items():
-        with atomic_write(folder / f"{safe_name(model)}.yaml") as file:
-            yaml.safe_dump(model_entries, file, sort_keys=False)
+def publish(
+    rows: list[dict], folder: Path, named: list[str], benchmarks: dict[str, Benchmark], source_url: str
+) -> None:
+    """Write per model a `model-index` block and, for the benchmarks named, the Hub's `.eval_results`."""
+    tasks = {}
+    for text in named:
+        dataset, task = parse_benchmark(text, benchmarks)
+        tasks.setdefault(dataset, []).append(task)
+    for model, model_rows in publishable_rows(rows).items():
+        block = model_index(model, model_rows, benchmarks, source_url)
+        write_yaml(folder / f"{safe_name(model)}.model-index.yaml", block)
+        entries = []
+        for dataset, names in tasks.items():
+            entries += eval_results(model_rows, benchmarks[dataset], names, source_url)
+        if entries:
+            write_yaml(folder / f"{safe_name(model)}.yaml", entries)
 
 
 def print_counts(results: dict) -> None:
@@ -170,7 +185,7 @@ def print_counts(results: dict) -> None:
         group = (entry["dataset"], entry["source"], entry["protocol"], "differences")
         lines.append((*group, len(entry["values"])))
     for dataset, source, protocol, state, count in lines:
-        print(f"{dataset:<22}{source:<12}{protocol:<13}{state:<11}{count:>5}")
+        print(f"{dataset:<13}  {source:<12}  {protocol:<14}  {state:<11}  {count:>5}")
 
 
 # ── The command ───────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +208,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--results", type=Path, default=RESULTS, help="folder of results")
     add("--output", type=Path, default=RESULTS.parent, help="folder for the two tables")
     add("--datasets", type=Path, default=TABLE, metavar="FILE", help="table of data sets")
-    add("--eval-results", type=Path, metavar="DIR", help="folder for the Hub's .eval_results YAML")
+    add("--import", type=Path, action="append", dest="imports", metavar="FILE", help=IMPORT_HELP)
+    add("--eval-results", type=Path, metavar="DIR", help="folder for YAML for the Hub: model-index blocks")
+    add("--benchmark", action="append", default=[], metavar="DATASET:TASK", help=BENCHMARK_HELP)
     add("--source-url", metavar="URL", help="where these results are published, for --eval-results")
     add("--check", action="store_true", help=CHECK_HELP)
     add("--predictions", type=Path, metavar="DIR", help="raw outputs for --check (default: as the rows say)")
@@ -201,6 +218,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.eval_results and not (args.source_url or "").startswith(("https://", "http://")):
         raise UserError("--eval-results needs --source-url, the address where these results are published")
+    if args.benchmark and not args.eval_results:
+        raise UserError("--benchmark needs --eval-results, the folder to write to")
     if not args.results.is_dir():
         raise UserError(f"--results {display_path(args.results)} is not a folder; run from a whole checkout")
     return args
@@ -209,6 +228,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     benchmarks = read_benchmarks(args.datasets)
+    for path in args.imports or ():
+        import_file(path, args.results, benchmarks)
     results = gather(args.results, benchmarks)
     if args.check:
         return reference.report(results["rows"], args.predictions, dict(args.data or ()))
@@ -216,7 +237,7 @@ def main() -> int:
     with atomic_write(args.output / "results.csv") as file:
         file.write(results_table(results["rows"]))
     if args.eval_results:
-        write_eval_results(args.eval_results, eval_results(results["rows"], benchmarks, args.source_url))
+        publish(results["rows"], args.eval_results, args.benchmark, benchmarks, args.source_url)
     print_counts(results)
     return 0
 

@@ -28,6 +28,7 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str | None = None
     configs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    eval_tasks: tuple[str, ...] = ()
     study: str | None = None
     script: str | None = None
     hub_task: str | None = None

@@ -45,7 +45,7 @@ class Claim(msgspec.Struct, frozen=True):
     config: str | None
     split: str | None
     revision: str | None
-    metric: str | None  # None in .eval_results, which name a benchmark's task and no metric
+    metric: str | None  # of an .eval_results entry the headline metric of a known benchmark's task, else None
     metric_stated: str | None
     value: object  # as stated: a number, a text, or what holds them
     number: float  # the value as a number, in the unit as stated
@@ -341,25 +341,30 @@ def _read_eval_result(data: dict, is_verified: bool, is_proposal: bool) -> Claim
     name = first_stated(dataset.get("id"))
     if name is None:
         return Rejected("no dataset", data)
+    task_id, benchmark = first_stated(dataset.get("task_id")), all_benchmarks().get(dataset_name(name))
+    metric = benchmark.headline if benchmark and task_id in benchmark.eval_tasks else None
     value, bound = read_bound(data.get("value"))
+    fraction, unit = None, "none"
     try:
-        number, error, _ = read_value(value, None)
+        number, error, is_percent = read_value(value, metric)
+        if metric and not bound:
+            fraction, unit = as_fraction(metric, number, is_percent)
     except ValueError as reason:
         return Rejected(str(reason), data)
     return Claim(
         task=None,
         dataset=dataset_name(name),
         dataset_stated=name,
-        config=first_stated(dataset.get("task_id")),
+        config=task_id,
         split=None,
         revision=first_stated(dataset.get("revision")),
-        metric=None,
+        metric=metric,
         metric_stated=None,
         value=data["value"],
         number=number,
         error=error,
-        fraction=None,
-        unit="none",
+        fraction=fraction,
+        unit=unit,
         verified=is_verified,
         source=".eval_results",
         bound=bound,

@@ -84,7 +84,6 @@ class ComparisonFile(msgspec.Struct, frozen=True, kw_only=True):
     threshold_points: float
     series: list[Series]
     published: dict[str, Any]
-    reference: list[dict] | UnsetType = UNSET
 
 
 def read_comparisons(path: Path) -> ComparisonFile:

@@ -197,6 +197,22 @@ def test_eval_results_as_the_hub_library_writes_them():
     assert (claim.source, claim.verified, len(model.rejected)) == (".eval_results", True, 2)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "value", "expected"),
+    [
+        ({"id": "dair-ai/emotion", "task_id": "default"}, 92.7, ("emotion", "accuracy", 0.927, "percent")),
+        ({"id": "dair-ai/emotion", "task_id": "default"}, 0.927, ("emotion", "accuracy", 0.927, "fraction")),
+        ({"id": "dair-ai/emotion", "task_id": "default"}, "> 0.9", ("emotion", "accuracy", None, "none")),
+        ({"id": "dair-ai/emotion", "task_id": "ner"}, 0.927, ("emotion", None, None, "none")),
+        ({"id": "cais/hle", "task_id": "default"}, 0.927, ("cais/hle", None, None, "none")),
+        ({"id": "detection-datasets/coco", "task_id": "default"}, 42.0, ("coco", "AP", 0.42, "percent")),
+    ],
+)
+def test_an_eval_result_of_a_known_benchmark_is_about_its_headline_metric(dataset, value, expected):
+    (claim,) = PTM.from_record({"id": "m", "evalResults": [{"dataset": dataset, "value": value}]}).claims
+    assert (claim.dataset, claim.metric, claim.fraction, claim.unit) == expected
+
+
 def test_a_model_from_its_record():
     model = PTM.from_record(
         {
