@@ -1,7 +1,7 @@
 """Which models are on the Hub, and what do their records say? Brings `modelinfo.json` up to date.
 
 Without a file, with --full, or while a record in it has `taken` (as shipped), it sweeps the whole Hub at
-one request per thousand models; otherwise it fetches what was modified since the newest `lastModified` in it.
+one request per thousand models; otherwise it fetches what was modified or created since the newest in it.
 Each page is on disk before the next is requested (`modelinfo.json.journal`): the same command goes on where a
 killed run stopped. Models that are gone or refused go to `ignore.json`. The token is HF_TOKEN or that of
 `hf auth login`.
@@ -10,41 +10,34 @@ killed run stopped. Models that are gone or refused go to `ignore.json`. The tok
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from scored.cli import HelpFormatter, run
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
-from scored.hub import Hub, HubRefused
-from scored.hub_records import (
-    FIELDS,
-    HUB_TIME,
-    MODEL_ID,
-    encode,
-    last_modified,
-    read_page,
-    read_record,
-    to_line,
-)
-from scored.journal import Journal, Page, Plan, open_journal
+from scored.hub import Hub
+from scored.hub_records import HUB_TIME, MODEL_ID, encode, time_of
+from scored.journal import Journal, Plan, open_journal, remove_journal
+from scored.listing import RESULTS, fetch_first_page, fetch_model, fetch_page, list_walks
 from scored.records import read_records, record_id, write_records
 
 HUB_URL = "https://huggingface.co"
 HUB_SIZE = 3_117_871  # models on it in October 2026: for the time left that a first sweep shows
-PAGE_SIZE = 1000  # the most records that the Hub gives at once
 CLOCK_SKEW = timedelta(minutes=5)  # between the Hub's machines
 REASON_PREFIX = "Hub: "  # begins the reasons in ignore.json that this script adds and removes
+ONLY_FULL = "what was deleted, renamed, made private, or made public or changed with an old date"
 
 
 def format_time(when: datetime) -> str:
@@ -60,11 +53,18 @@ def digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=16).digest()
 
 
+def earlier(time: str) -> str:
+    """Return the time by which the clocks of the Hub's machines may differ before this one."""
+    with suppress(ValueError, OverflowError):  # "" and what is not a date
+        return format_time(datetime.fromisoformat(time) - CLOCK_SKEW)
+    return time
+
+
 def load_plan(journal: Journal, args: argparse.Namespace, watermark: Path) -> Plan:
     """Go on with an unfinished run, or begin one. Raises UserError if its arguments were others."""
     arguments = {key: getattr(args, key) for key in ("endpoint", "filter", "task", "author", "limit", "ids")}
     plan = journal.read_plan()
-    if not plan:
+    if not plan or journal.count("pages") == 0:
         return make_plan(journal, args, watermark, arguments)
     if plan.arguments != arguments or (args.full and not plan.full):
         given = {key: value for key, value in plan.arguments.items() if value} | {"full": plan.full}
@@ -81,25 +81,34 @@ def make_plan(journal: Journal, args: argparse.Namespace, watermark: Path, argum
     is_marked_badly = watermark.exists() and not HUB_TIME.fullmatch(marked)
     full = not args.ids and (args.full or not args.output.exists() or is_marked_badly)
     with journal.transaction():
-        newest, has_groups = note_old_records(journal, args, is_replaced=full and not args.partial)
-        since = "" if has_groups else marked or newest
+        journal.clear()
+        known = note_old_records(journal, args, is_replaced=full and not args.partial)
+        since = "" if known.has_groups else marked or known.newest
         full = full or not (args.ids or since)  # records without dates do not say where to begin
-        if has_groups and full:
+        if known.has_groups and full:
             file = display_path(args.output)
             print(f"{file} holds records with fields from other sources: sweeping the Hub", file=sys.stderr)
-        plan = Plan(arguments, full, newest, since)
+        created_since = earlier(marked or known.newest_created)
+        plan = Plan(arguments, full, known.newest, earlier(since), created_since)
         journal.write_plan(plan)
     return plan
 
 
-def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bool) -> tuple[str, bool]:
-    """Copy the old file to the journal, only digests if the run replaces it.
+@dataclass
+class KnownRecords:
+    """What the old records say about where to begin."""
 
-    Return its newest date, and whether any of its records was taken in groups, not fetched.
-    """
+    newest: str = ""  # `lastModified`; "" without one
+    newest_created: str = ""
+    has_groups: bool = False  # fields of a record were taken in groups, not fetched
+
+
+def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bool) -> KnownRecords:
+    """Copy the old file to the journal, only digests if the run replaces it."""
+    known = KnownRecords()
     if not args.output.exists():
-        return "", False
-    newest, has_groups, file = "", False, display_path(args.output)
+        return known
+    file = display_path(args.output)
     # A date from after the file was written is not where to begin: it would hide the changes before it.
     written = min(args.output.stat().st_mtime, time.time())
     horizon = format_time(datetime.fromtimestamp(written, UTC) + CLOCK_SKEW)
@@ -110,48 +119,45 @@ def note_old_records(journal: Journal, args: argparse.Namespace, is_replaced: bo
                 print(f"left out of {file}: not a model id: {ascii(name)[:80]}", file=sys.stderr)
                 continue
             journal.add_old(name, digest(line) if is_replaced else line)
-            has_groups = has_groups or record.get("taken") is not None
-            modified = last_modified(record)
+            known.has_groups = known.has_groups or record.get("taken") is not None
+            modified, created = time_of(record, "lastModified"), time_of(record, "createdAt")
             if modified < horizon:
-                newest = max(newest, modified)
+                known.newest = max(known.newest, modified)
+            if created < horizon:
+                known.newest_created = max(known.newest_created, created)
     except UserError as error:
         if not is_replaced:
-            raise UserError(f"{error}; --full replaces it") from None
-        print(f"{error} (going on without the rest of it)", file=sys.stderr)
-    return newest, has_groups
+            raise UserError(f"{error}. With --full, this run replaces the file") from None
+        print(f"{error}. Going on without the rest of it", file=sys.stderr)
+    return known
 
 
-def start_urls(args: argparse.Namespace, plan: Plan) -> list[str]:
-    """List the first URL of each stage of the run. A sweep ends with what changed while it went on."""
-    expand = [("expand", name) for name in [*FIELDS, "private"]]
-    models = f"{args.endpoint}/api/models"
-    if args.ids:
-        return [f"{models}/{name}?{urlencode(expand)}" for name in args.ids]
-    chosen = {"filter": args.filter, "pipeline_tag": args.task, "author": args.author}
-    query = [("limit", min(PAGE_SIZE, args.limit or PAGE_SIZE))]
-    query += [(key, value) for key, value in chosen.items() if value]
-    query += expand
-    by_creation = f"{models}?{urlencode([('sort', 'createdAt'), ('direction', 1), *query])}"
-    by_change = f"{models}?{urlencode([('sort', 'lastModified'), ('direction', -1), *query])}"
-    return [by_creation, by_change] if plan.full else [by_change]
+def fetch(journal: Journal, hub: Hub, args: argparse.Namespace, plan: Plan, bar) -> tuple[Plan, list[str]]:
+    """Fetch the pages in order; commit each with its cursor before requesting the next.
 
-
-def fetch(journal: Journal, hub: Hub, args: argparse.Namespace, plan: Plan, bar) -> Plan:
-    """Fetch the pages in order; commit each with its cursor before requesting the next."""
-    urls = start_urls(args, plan)
-    number, fetched = journal.count("pages"), journal.count("lines WHERE page > 0")
-    stage, url = next_request(urls, *journal.last_request())
+    Return the plan as the Hub's answers changed it, and the ids of which it says nothing.
+    """
+    number, fetched, failed = journal.count("pages"), journal.count("lines WHERE page > 0"), []
+    stage, url = journal.last_request()
+    report = functools.cache(functools.partial(bar.write, file=sys.stderr))  # pages overlap: say it once
     bar.update(fetched)
-    while stage < len(urls) and not (args.limit and fetched >= args.limit):
+    while True:
+        if url is None:
+            stage += 1
+        if stage >= (len(args.ids) or len(list_walks(plan))) or (args.limit and fetched >= args.limit):
+            return plan, failed
         if args.ids:
-            page = fetch_model(hub, url, args.ids[stage], bar)
+            page, plan = fetch_model(hub, plan, args.ids[stage], report)
+        elif url:
+            page = fetch_page(hub, url, list_walks(plan)[stage], report)
         else:
-            page = fetch_page(hub, url, plan, bar, is_by_change=stage == len(urls) - 1)
-            if plan.full and number == 0:
-                plan = msgspec.structs.replace(plan, since=format_time(page.date - CLOCK_SKEW))
+            page, plan = fetch_first_page(hub, plan, stage, report)
+        if plan.full and number == 0:
+            plan = msgspec.structs.replace(plan, since=format_time(page.date - CLOCK_SKEW))
         if args.limit:
             del page.lines[args.limit - fetched :]
-        number, fetched = number + 1, fetched + len(page.lines)
+        number, fetched, url = number + 1, fetched + len(page.lines), page.next_url
+        failed += page.failed
         try:
             journal.add_page(page, number, stage, plan)
         except sqlite3.IntegrityError:
@@ -159,53 +165,6 @@ def fetch(journal: Journal, hub: Hub, args: argparse.Namespace, plan: Plan, bar)
                 f"{args.endpoint} returned the same next page twice (pagination loop); try again later"
             ) from None
         bar.update(len(page.lines))
-        stage, url = next_request(urls, stage, page.next_url)
-    return plan
-
-
-def next_request(urls: list[str], stage: int, next_url: str | None) -> tuple[int, str | None]:
-    """Return stage and URL of the next request; the stage is len(urls) after the last one."""
-    if next_url:
-        return stage, next_url
-    return stage + 1, urls[stage + 1] if stage + 1 < len(urls) else None
-
-
-def fetch_model(hub: Hub, url: str, name: str, bar) -> Page:
-    """Fetch the record of one model that --ids names."""
-    try:
-        answer = hub.get(url, read_record)
-    except HubRefused as reason:
-        return Page([], [(name, str(reason))])
-    lines, refused = make_lines([answer.value], bar), []
-    if lines and lines[0][0].casefold() != name.casefold():
-        refused = [(name, f"404 renamed to {lines[0][0]}")]
-    return Page(lines, refused)
-
-
-def fetch_page(hub: Hub, url: str, plan: Plan, bar, is_by_change: bool) -> Page:
-    """Fetch a page of the list; the pages by change end where nothing is newer than plan.since."""
-    answer = hub.get(url, read_page)
-    records, next_url = answer.value, answer.next_url
-    if is_by_change and records:
-        oldest = last_modified(records[-1])
-        if oldest and oldest < plan.since:
-            next_url = None
-        # A sweep has seen the records without a date before.
-        undated = "" if plan.full else plan.since
-        records = [record for record in records if (last_modified(record) or undated) >= plan.since]
-    return Page(make_lines(records, bar), [], next_url, answer.date)
-
-
-def make_lines(records: list, bar) -> list[tuple[str, bytes]]:
-    """Convert records to (id, line), and report those that are left out."""
-    lines = []
-    for record in records:
-        line = to_line(record)
-        if isinstance(line, str):
-            bar.write(f"left out: {line}", file=sys.stderr)
-        else:
-            lines.append(line)
-    return lines
 
 
 def read_ignored(path: Path) -> dict[str, dict]:
@@ -233,6 +192,7 @@ class Summary:
     gone: list[str] = field(default_factory=list)
     fetched_again: list[str] = field(default_factory=list)  # of the ignored models
     ignored: int = 0
+    has_results: bool = False  # any model has `evalResults`
 
 
 def write_outputs(journal: Journal, args: argparse.Namespace, plan: Plan, watermark: Path) -> Summary:
@@ -252,8 +212,11 @@ def write_outputs(journal: Journal, args: argparse.Namespace, plan: Plan, waterm
             del ignored[name]
     if complete:
         refused |= dict.fromkeys(summary.gone, "not seen by a full sweep")
+    known_ids = {name.casefold(): name for name in summary.gone}
     for name, reason in refused.items():
-        ignored.setdefault(name, {"reason": REASON_PREFIX + reason, "since": today()})
+        if reason.casefold() != f"404 renamed to {name}".casefold():  # else it is the id in other letter case
+            name = known_ids.get(name.casefold(), name)
+            ignored.setdefault(name, {"reason": REASON_PREFIX + reason, "since": today()})
     write_json(args.ignore, ignored)
     sync_folders({args.output.parent, args.ignore.parent})
     summary.ignored = len(ignored)
@@ -268,16 +231,18 @@ def newest_lines(
     Raises UserError at the end if a complete sweep misses more of the old models than it has seen.
     """
     # The record of a gated model stays; any other model that is refused is not there any more.
-    removed = {name for name, reason in journal.refused().items() if "gated" not in reason}
+    # The Hub takes an id in any letter case.
+    removed = {name.casefold() for name, reason in journal.refused().items() if "gated" not in reason}
     for name, versions in journal.versions():
         (_, first_page, old), (_, last_page, line) = versions[0], versions[-1]
         is_fetched = last_page > 0
-        if not is_fetched and (complete or name in removed):
+        if not is_fetched and (complete or name.casefold() in removed):
             summary.gone.append(name)
             continue
         if is_fetched and name in ignored:
             summary.fetched_again.append(name)
         summary.models += 1
+        summary.has_results = summary.has_results or RESULTS.encode() in line
         summary.added += first_page > 0
         summary.changed += first_page == 0 and is_fetched and old not in (line, digest(line))
         yield line
@@ -302,7 +267,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     description = "Update modelinfo.json from the Hub. The token is HF_TOKEN or that of `hf auth login`."
     parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
-    add("--full", action="store_true", help="sweep the whole Hub, not only what has changed")
+    add("--full", action="store_true", help=f"sweep the whole Hub: only this sees {ONLY_FULL}")
     add("--ids", nargs="+", metavar="ID", help="refresh only these models")
     add("--ids-file", type=Path, help="file of models to refresh, one id per line")
     add("--limit", type=int, help="stop after this number of models")
@@ -368,6 +333,23 @@ def expected_models(journal: Journal, args: argparse.Namespace, plan: Plan) -> i
     return max(known, HUB_SIZE) if is_whole_hub else known or None
 
 
+def describe(args: argparse.Namespace, plan: Plan, summary: Summary, failed: list[str]) -> list[str]:
+    """Say what the new file holds, and what this run cannot have seen."""
+    lines = [
+        f"{display_path(args.output)}: {summary.models:,} models: {summary.added:,} added, "
+        f"{summary.changed:,} changed, {len(summary.gone):,} gone; {summary.ignored:,} ignored."
+    ]
+    if not plan.has_results:
+        lines.append(f"The Hub refuses {RESULTS}: the records are without them.")
+    elif plan.full and not args.partial and not summary.has_results:
+        lines.append(f"No record has {RESULTS}: no model has any, or the Hub leaves them out.")
+    if not plan.full and not args.ids:
+        lines.append(f"Only --full sees {ONLY_FULL}.")
+    if failed:
+        lines.append(f"{len(failed):,} of {len(args.ids):,} models were not refreshed, see above.")
+    return lines
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     from tqdm import tqdm
@@ -381,17 +363,12 @@ def main(argv: list[str] | None = None) -> int:
         total = expected_models(journal, args, plan)
         with tqdm(total=total, unit=" models", smoothing=0.05, dynamic_ncols=True) as bar:
             hub = Hub(args.endpoint, bar.set_postfix_str)
-            plan = fetch(journal, hub, args, plan, bar)
+            plan, failed = fetch(journal, hub, args, plan, bar)
         summary = write_outputs(journal, args, plan, watermark)
-        for ending in ("-journal", ""):  # SQLite's own beside it, which would be played back into a new one
-            path.with_name(path.name + ending).unlink(missing_ok=True)
-    print(
-        f"{display_path(args.output)}: {summary.models:,} models: {summary.added:,} added, "
-        f"{summary.changed:,} changed, {len(summary.gone):,} gone; {summary.ignored:,} ignored. "
-        f"{hub.requests:,} requests, {hub.bytes / 1e6:,.1f} MB, {time.monotonic() - began:,.1f} s",
-        file=sys.stderr,
-    )
-    return 0
+        remove_journal(path)
+    cost = f"{hub.requests:,} requests, {hub.bytes / 1e6:,.1f} MB, {time.monotonic() - began:,.1f} s"
+    print(*describe(args, plan, summary, failed), cost, file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

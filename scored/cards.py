@@ -18,6 +18,7 @@ from scored.claim_numbers import stated_precision
 from scored.claims import TRAINER, Claim, Rejected, read_model_index
 from scored.files import UserError
 from scored.front_matter import read_front_matter
+from scored.hub import token_trouble
 
 INVALID_METADATA = "invalid front matter"
 
@@ -77,8 +78,8 @@ def _fetch_card(model_id: str, revision: str) -> tuple[Path, str]:
     utils.logging.set_verbosity_error()  # its retries are not the answer
     try:
         return Path(hf_hub_download(model_id, "README.md", revision=revision or None)), model_id
-    except RepositoryNotFoundError:
-        reason = "the Hub has no such model, or it is private or gated"
+    except RepositoryNotFoundError as error:
+        reason = token_trouble(error) or "the Hub has no such model, or it is private or gated"
     except Exception as error:  # of many kinds for a network or a Hub in trouble
         reason = f"its README.md cannot be fetched: {str(error).splitlines()[0]}"
         if constants.HF_HUB_OFFLINE:

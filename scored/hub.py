@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,32 @@ from scored.cli import redact
 from scored.files import UserError
 
 WAITS, MAX_WAIT = (1, 4, 16), 600  # seconds between attempts; the longest that the Hub may ask for
+QUOTA_WAIT = 300.0  # seconds of the Hub's window for a quota: the wait after a 429 that names none
 # The same for a sweep of the Hub, which goes on for hours.
 ATTEMPTS, BACKOFF, MAX_BACKOFF, MAX_QUOTA_WAIT = 10, 1.0, 60.0, 3600
 TIMEOUT = 60.0  # seconds of one request
+NEW_TOKEN = "set it to a valid token, or log in again with `hf auth login`"
+TOKEN_TROUBLE = re.compile("token|credentials", re.IGNORECASE)  # in the Hub's messages
 
 
 class HubRefused(Exception):
-    """The Hub says that it will not show this one model."""
+    """The Hub says that this one model is not there, or not for us."""
+
+
+class RequestRefused(UserError):
+    """An answer that nothing is repeated for and that says nothing on whether a model is there."""
+
+    def __init__(self, message: str, code: int, is_hubs: bool):
+        super().__init__(message)
+        self.code, self.is_hubs = code, is_hubs  # is_hubs: the Hub's own, not of something before it
+
+
+class HubFailed(UserError):
+    """All attempts failed. `is_overloaded`: with 5xx or timeouts, so that a smaller page may succeed."""
+
+    def __init__(self, message: str, is_overloaded: bool):
+        super().__init__(message)
+        self.is_overloaded = is_overloaded
 
 
 class BadAnswer(Exception):
@@ -50,9 +70,12 @@ def with_retries(
         try:
             return call(*args, **options)
         except Exception as error:
-            reason, stated = transient_reason(error), stated_wait(getattr(error, "response", None))
+            response = getattr(error, "response", None)
+            reason, stated = transient_reason(error), stated_wait(response)
             if not reason or stated > max_wait:
                 raise
+            if response is not None and response.status_code == 429 and not names_wait(response):
+                stated = max(wait, QUOTA_WAIT)
         pause(stated or wait, reason)
     return call(*args, **options)
 
@@ -64,10 +87,85 @@ def transient_reason(error: Exception) -> str:
 
     if isinstance(error, HfHubHTTPError):
         code = error.response.status_code
-        return f"HTTP {code}" if code in (408, 429) or code >= 500 else ""
-    if isinstance(error, (httpx2.TransportError, httpx2.DecodingError)):
+        return f"HTTP {code}" if code in (408, 429) or (code >= 500 and code != 501) else ""
+    if isinstance(error, (httpx2.TransportError, httpx2.DecodingError)) and not certificate_error(error):
         return redact(f"{type(error).__name__}: {error}")
     return str(error) if isinstance(error, BadAnswer) else ""
+
+
+def certificate_error(error: BaseException) -> str:
+    """Return what is wrong with a server's certificate; "" for any other error."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        cause = cause.__cause__ or cause.__context__
+    return str(error) if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+
+
+def is_offline(error: BaseException) -> bool:
+    """Tell whether a request failed because there is no network, or HF_HUB_OFFLINE forbids it."""
+    import httpx2
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        return not certificate_error(error)
+    return isinstance(error, OfflineModeIsEnabled)
+
+
+def has_token(response) -> bool:
+    """Tell whether a token was sent with the request that this response answers."""
+    with suppress(RuntimeError):  # a response without a request
+        return "authorization" in response.request.headers
+    return False
+
+
+def is_about_model(response) -> bool:
+    """Tell whether a 401, 403 or 404 says that a model is missing, private, gated or disabled.
+
+    Else it concerns the token or the server. The real Hub answers 401 to everything if a token is expired.
+    """
+    if response.headers.get("X-Error-Code") in ("RepoNotFound", "GatedRepo"):
+        return True
+    text = error_text(response)
+    if text == "Access to this resource is disabled.":
+        return True
+    if response.status_code == 401:
+        return bool(text) and not has_token(response)
+    return response.status_code == 404 and text.casefold() == "repository not found"
+
+
+def token_trouble(error: BaseException) -> str:
+    """Say that an error is about our token, which then is to blame for it; "" for any other error."""
+    response = getattr(error, "response", None)
+    if response is None or response.status_code != 401 or not has_token(response) or is_about_model(response):
+        return ""
+    return f"the Hub refuses HF_TOKEN ({redact(error_text(response))[:80] or 401}): {NEW_TOKEN}"
+
+
+def error_text(response) -> str:
+    """Return the error that the Hub's own answer states; "" for the page of something before it."""
+    message = response.headers.get("X-Error-Message")
+    if message:
+        return message
+    with suppress(ValueError, RecursionError):
+        body = json.loads(response.content)
+        if isinstance(body, dict) and "error" in body:
+            return str(body["error"])
+    return response.headers.get("X-Error-Code", "")
+
+
+def names_wait(response) -> bool:
+    """Tell whether a response's headers say, in a form that can be read, when to ask again."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    with suppress(ValueError, TypeError, OverflowError):
+        if parse_ratelimit_headers(response.headers):
+            return True
+    after = response.headers.get("retry-after", "").strip()
+    with suppress(ValueError, TypeError, OverflowError):
+        return after.isdecimal() or bool(parsedate_to_datetime(after))
+    return False
 
 
 def stated_wait(response) -> float:
@@ -134,12 +232,15 @@ class Hub:
             reason = transient_reason(error)
             if not reason:
                 raise self._explain_refusal(error, url) from None
+            is_overloaded = error.response.status_code >= 500 or error.response.status_code == 408
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, BadAnswer) as error:
             reason = transient_reason(error)
-            if not reason:  # redirects in a circle, offline mode
-                raise UserError(f"cannot ask {self.endpoint}: {error}") from None
+            if not reason:  # a bad certificate, redirects in a circle, offline mode
+                raise UserError(f"cannot ask {self.endpoint}: {certificate_error(error) or error}") from None
+            is_overloaded = isinstance(error, httpx2.TimeoutException)
         again = "Run the same command again to go on"
-        raise UserError(f"{self.endpoint} failed {ATTEMPTS} times; last error: {reason}. {again}")
+        message = f"{self.endpoint} failed {ATTEMPTS} times; last error: {reason}. {again}"
+        raise HubFailed(message, is_overloaded)
 
     def _request(self, url: str, read: Callable[[bytes], object]) -> Answer:
         import httpx2
@@ -189,28 +290,33 @@ class Hub:
             raise UserError(f"{self.endpoint} redirects to another host, {host!r}; set --endpoint")
 
     def _explain_refusal(self, error, url: str) -> Exception:
-        """Make HubRefused of a 4xx that is the Hub's answer on one model, UserError of any other."""
+        """Make HubRefused of the Hub's answer on one model, RequestRefused of any other 4xx."""
         from huggingface_hub.errors import DisabledRepoError, GatedRepoError
 
-        response, code, body = error.response, error.response.status_code, None
-        message = redact(response.headers.get("X-Error-Message") or "")
-        with suppress(ValueError, RecursionError):
-            body = json.loads(response.content)
-        is_hubs = "X-Error-Code" in response.headers or (isinstance(body, dict) and "error" in body)
-        is_model = urlsplit(url).path != urlsplit(f"{self.endpoint}/api/models").path
-        is_expired = "Invalid credentials" in message + str(body)
-        reasons = {401: "not found or private", 403: "forbidden", 404: "not found"}
-        if is_model and is_hubs and code in reasons and not is_expired:
-            reason = reasons[code]
+        response, code = error.response, error.response.status_code
+        is_listing = urlsplit(url).path == urlsplit(f"{self.endpoint}/api/models").path
+        if not is_listing and is_about_model(response):
+            reason = "not found or private" if code == 401 else "not found"
             if isinstance(error, GatedRepoError):
                 reason = "gated"
             elif isinstance(error, DisabledRepoError):
                 reason = "disabled"
             return HubRefused(f"{code} {reason}")
-        advice = {401: "check HF_TOKEN", 400: "check --filter, --task, --author; or the journal is too old"}
-        return UserError(
-            f"{self.endpoint} answers {code} {message[:80]}; {advice.get(code, 'check --endpoint')}"
-        )
+        text = error_text(response)
+        answer = f"{self.endpoint} answers {code} {redact(text)[:80]}".rstrip()
+        return RequestRefused(f"{answer}; {self._advice(response, is_listing)}", code, bool(text))
+
+    def _advice(self, response, is_listing: bool) -> str:
+        """Say what to do about a 4xx that does not concern one model."""
+        code, text = response.status_code, error_text(response)
+        if code == 401 and has_token(response) and (not is_listing or TOKEN_TROUBLE.search(text)):
+            return f"HF_TOKEN is refused: {NEW_TOKEN}"
+        if code == 400:
+            return "check --filter, --task, --author; or the journal is too old"
+        if not is_listing:
+            return "check --endpoint"
+        advice = "it gives no list of models: choose another --endpoint, or name models with --ids"
+        return advice if has_token(response) else f"{advice}, or set HF_TOKEN if it wants one"
 
 
 def _origin(url: str) -> tuple:

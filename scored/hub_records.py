@@ -79,12 +79,13 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def last_modified(record: object) -> str:
-    """Return a record's `lastModified`, or "" unless it is a time as the Hub writes it."""
-    modified = record.get("lastModified") if isinstance(record, dict) else None
-    if isinstance(record, HubRecord) and record.lastModified is not UNSET:
-        modified = decode_tolerantly(bytes(record.lastModified))
-    return modified if isinstance(modified, str) and HUB_TIME.fullmatch(modified) else ""
+def time_of(record: object, key: str) -> str:
+    """Return a record's `createdAt` or `lastModified`, or "" unless it is a time as the Hub writes it."""
+    value = record.get(key) if isinstance(record, dict) else None
+    if isinstance(record, HubRecord):
+        raw = getattr(record, key)
+        value = UNSET if raw is UNSET else decode_tolerantly(bytes(raw))
+    return value if isinstance(value, str) and HUB_TIME.fullmatch(value) else ""
 
 
 def to_line(record: object) -> tuple[str, bytes] | str:

@@ -3,8 +3,8 @@
 import itertools
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -34,7 +34,10 @@ class Plan(msgspec.Struct, frozen=True):
     arguments: dict = msgspec.field(name="asked")
     full: bool  # sweep the Hub, not only what has changed
     newest: str  # the newest `lastModified` in the old file; "" without one
-    since: str  # fetch the changes from then on
+    since: str  # fetch what was modified from then on
+    created_since: str = ""  # and what was created from then on
+    is_descending: bool = False  # the Hub does not list the oldest models first
+    has_results: bool = True  # ask for `evalResults`, which some Hubs refuse
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Page:
     refused: list[tuple[str, str]]
     next_url: str | None = None
     date: datetime | None = None
+    is_reversed: bool = False  # the newest models first, though the oldest were asked for
+    failed: Sequence[str] = ()  # ids of which the Hub says nothing: their records stay as they are
 
 
 class Journal:
@@ -63,6 +68,11 @@ class Journal:
     def read_plan(self) -> Plan | None:
         row = self.db.execute("SELECT value FROM meta").fetchone()
         return msgspec.json.decode(row[0], type=Plan) if row else None
+
+    def clear(self) -> None:
+        """Forget the plan and the old records of a run that has fetched nothing."""
+        self.db.execute("DELETE FROM meta")
+        self.db.execute("DELETE FROM lines")
 
     def write_plan(self, plan: Plan) -> None:
         value = msgspec.json.encode(plan).decode()
@@ -102,13 +112,17 @@ class Journal:
 def open_journal(path: Path) -> Iterator[Journal]:
     """Open the journal, locked against a second run; its transactions survive a kill and a power cut."""
     os.environ["SQLITE_TMPDIR"] = str(path.parent)  # room for the sort where there is room for the result
-    db = None
+    db, is_empty = None, False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, timeout=0, isolation_level=None)
         for statement in SCHEMA:
             db.execute(statement)
-        yield Journal(db)
+        try:
+            yield Journal(db)
+        finally:
+            with suppress(sqlite3.Error):  # without a page there is nothing to go on from
+                is_empty = Journal(db).count("pages") == 0
     except (sqlite3.Error, OSError) as error:
         if "locked" in str(error):
             raise UserError(f"another run is using {display_path(path)}; wait for it to end") from None
@@ -119,5 +133,13 @@ def open_journal(path: Path) -> Iterator[Journal]:
             advice = "its folder cannot be written to: choose another --output"
         raise UserError(f"{display_path(path)}: {error}; {advice}, and run the same command again") from error
     finally:
+        if is_empty:
+            remove_journal(path)
         if db:
             db.close()
+
+
+def remove_journal(path: Path) -> None:
+    """Remove the journal, and SQLite's own beside it, which would be played back into a new one."""
+    for ending in ("-journal", ""):
+        path.with_name(path.name + ending).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from scored.cards import ModelCard, read_model_card
 from scored.claims import Claim
 from scored.cli import redact, to_line
 from scored.files import ROOT, UserError, sha256
-from scored.hub import with_retries
+from scored.hub import is_offline, token_trouble, with_retries
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -32,6 +32,7 @@ ADVICE = {  # errors of huggingface_hub (a gated repository's is a subclass of a
     "UnpicklingError": "its pickled weights hold more than tensors, perhaps code: not loaded",
     "MemoryError": "it needs more memory than there is",
     "HFValidationError": "neither a local folder nor a model id of the Hub",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, and the cache does not hold it",
 }
 
 
@@ -48,6 +49,7 @@ class Model:
     files: tuple[str, ...]  # that loading may read
     path: str | None  # of a local folder; None for a model on the Hub
     sizes: tuple[int, ...] = ()  # bytes of each file
+    note: str | None = None  # how its revision was found, where the Hub was not asked
 
     @property
     def weights(self) -> int:
@@ -63,6 +65,9 @@ def digest(*parts: object) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Describe an exception in a line of at most 500 characters, with what to do where that is known."""
+    trouble = token_trouble(error)
+    if trouble:
+        return trouble
     for kind in type(error).__mro__:
         if kind.__name__ in ADVICE:
             return ADVICE[kind.__name__]
@@ -82,7 +87,11 @@ def parse_model_argument(text: str) -> tuple[str, str | None]:
 
 
 def resolve(text: str) -> Model:
-    """Resolve a Hub id, `id@revision` or local folder. Raises CannotMeasure or a Hub error."""
+    """Resolve a Hub id, `id@revision` or local folder. Raises CannotMeasure or a Hub error.
+
+    A renamed model, or an id in other letter case, becomes the id that the Hub has now. Without a network the
+    revision is the one in the cache.
+    """
     name, revision = parse_model_argument(text)
     if os.path.isdir(text):
         folder = Path(text).resolve()
@@ -92,12 +101,56 @@ def resolve(text: str) -> Model:
         return Model(name, f"sha256:{content}", files, str(folder), sizes)
     from huggingface_hub import HfApi
 
-    info = with_retries(HfApi().model_info, name, revision=revision, timeout=60, files_metadata=True)
+    try:
+        info = with_retries(HfApi().model_info, name, revision=revision, timeout=60, files_metadata=True)
+    except Exception as error:
+        model = find_cached(name, revision) if is_offline(error) else None
+        if model is None:
+            raise
+        return model
     if not re.fullmatch(r"[\w-]+", info.sha or "", re.ASCII):  # it becomes part of a file's name
         raise CannotMeasure("the Hub reports no commit for it")
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     files = select_files(list(sizes))
-    return Model(name, info.sha, files, None, tuple(sizes[file] for file in files))
+    return Model(info.id, info.sha, files, None, tuple(sizes[file] for file in files))
+
+
+def find_cached(name: str, revision: str | None) -> Model | None:
+    """Find a model in the cache, at a commit or at the cached state of a branch; None if it is not there.
+
+    Raises CannotMeasure if only some of its files are there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    note = f"the cached {revision or 'main'}: the Hub could not be asked"
+    if not isinstance(config, str) and revision in (None, "main"):  # we download by commit, not by branch
+        config = newest_cached_config(name)
+        note = "the newest commit in the cache: the Hub could not be asked"
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent  # snapshots/<commit>
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    missing_files = CannotMeasure("the cache lacks some of its files, and the Hub cannot be asked")
+    try:
+        files = select_files(list(sizes))
+    except CannotMeasure:
+        raise missing_files from None
+    for index in [file for file in files if file.endswith(".index.json")]:
+        shards = json.loads((folder / index).read_bytes()).get("weight_map", {}).values()
+        if not set(files).issuperset(shards):
+            raise missing_files
+    return Model(name, folder.name, files, None, tuple(sizes[file] for file in files), note)
+
+
+def newest_cached_config(name: str) -> str | None:
+    """Return the path of config.json in the newest cached commit of a model; None without one."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots")
+    configs = sorted(folder.glob("*/config.json"), key=lambda path: path.parent.stat().st_mtime)
+    return str(configs[-1]) if configs else None
 
 
 def to_download(model: Model) -> int:

@@ -77,6 +77,8 @@ def serve(connection, task: Task, model: Model, options: dict) -> None:
 
 def _set_up_child() -> None:
     """Leave the terminal's process group, end with the parent, set the environment of libraries."""
+    from tqdm import tqdm
+
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # so that `terminate` works
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -86,6 +88,8 @@ def _set_up_child() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads keep others from decoding
     os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
     logging.setLogRecordFactory(RedactedLogRecord)
+    # tqdm's own lock is a semaphore that the system would have to clean up after this process is killed.
+    tqdm.set_lock(threading.RLock())
 
 
 def _die_with_parent() -> None:

@@ -124,6 +124,8 @@ def make_pass(run: Run, model: Model, claims: list, protocol, split: str) -> For
         "examples": {"expected": data.expected, "evaluated": len(data.examples)},
         "code": run.code,
     }
+    if model.note:
+        record["revision_note"] = model.note
     revision = model.revision.split(":")[-1][:12]
     file = f"{safe_name(model.name)}@{revision}.{split}.{key[:16]}.parquet"
     return ForwardPass(record, data, {}, {}, args.predictions / task.folder / file)

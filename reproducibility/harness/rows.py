@@ -45,6 +45,8 @@ def make_row(run: Run, forward_pass: ForwardPass, name: str, record: dict, score
     """Return the row of protocol `name`, scored from raw outputs that `record` describes."""
     protocol = forward_pass.protocols[name]
     notes = dict(scores)
+    if "revision_note" in forward_pass.record:
+        notes["revision"] = forward_pass.record["revision_note"]
     return {
         "model": record["model"],
         "revision": record["revision"],

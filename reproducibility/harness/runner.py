@@ -214,12 +214,15 @@ def plan_jobs(run: Run, rows: list[dict]) -> tuple[Iterable[Job], int]:
 
 def plan_claiming_models(run: Run, models: list[tuple[str, PTM | None]], done: set[str]) -> Iterator[Job]:
     """Yield the job of each model, and list those without a claim on stderr once all are planned."""
-    without_claim = []
+    without_claim, planned = [], set()
     for text, known in models:
         job = plan_job(run, text, known, done)
         if job is None:
             without_claim.append(text)
-        else:
+            continue
+        place = (job.model.name, job.model.revision)
+        if job.error or place not in planned:  # else an old name of a model, or its id in other letter case
+            planned.add(place)
             yield job
     if without_claim:
         summary = f"skipped {len(without_claim)} models without a claim on {run.task.dataset}"

@@ -21,7 +21,7 @@ import fake_hub
 import modelinfo
 from hub_refresh import expected_records, model, now, read_reasons
 from project import ROOT
-from scored import hub_records, journal
+from scored import hub_records, journal, listing
 from scored.files import UserError
 from scored.records import read_records
 
@@ -116,7 +116,7 @@ def test_shipped_records_are_those_of_their_sources(shared):
 def doomed(folder, url, full, at=None):
     """Run modelinfo.py and kill this process before its `at`-th operation on the files in `folder`."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    modelinfo.PAGE_SIZE, modelinfo.today = 10, lambda: "2026-11-01"
+    listing.PAGE_SIZE, modelinfo.today = 10, lambda: "2026-11-01"
     number = itertools.count(1)
 
     def hook(event, arguments):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import failures
+from fake_hub import FakeHub
 
 
 def test_each_way_to_fail_costs_one_row_and_the_run_goes_on(bench):
@@ -104,3 +105,11 @@ def test_full_disk_keeps_the_files_whole(bench):
     (bench.folder / "p" / "EMOTION").write_text("a file where the folder for predictions should be")
     done = bench.run(other, "--protocol", "scored-2022")
     assert done.returncode == 2 and done.stderr.endswith("File exists; choose another with --predictions\n")
+
+
+def test_run_by_id_leaves_no_semaphore(bench):
+    """The model's process is killed in the end; what it would have to clean up is not made."""
+    with FakeHub(models={"ann/good": Path(bench.model("good"))}) as hub:
+        done = bench.run("ann/good", env={"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"})
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr and "semaphore" not in done.stderr

@@ -154,7 +154,9 @@ def test_models_of_a_hub(bench):
 def test_missing_commit_creates_no_file(monkeypatch, sha):
     import huggingface_hub
 
-    info = SimpleNamespace(sha=sha, siblings=[SimpleNamespace(rfilename=n, size=1) for n in FILES])
+    info = SimpleNamespace(
+        id="ann/good", sha=sha, siblings=[SimpleNamespace(rfilename=n, size=1) for n in FILES]
+    )
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
     if sha == "x" * 40:
         assert resolve("ann/good").revision == sha

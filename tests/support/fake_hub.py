@@ -5,8 +5,8 @@
 `hub.models` maps id to record and may change while it serves, as the real one does. Each folder is a
 repository at one revision, its `main`. `hub.requests` lists what was asked for, as "GET path". `hub.faults`
 is a list of functions handler -> bool, each used for one request; True means it has answered. In
-`hub.faults_at`, such lists wait for requests like their key, a pattern. `hub.before(n)` is called before
-request n.
+`hub.faults_at`, such lists wait for requests like their key, a pattern. `hub.always` is a list of such
+functions for all requests. `hub.before(n)` is called before request n.
 """
 
 import base64
@@ -31,12 +31,13 @@ class FakeHub(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.models = {record["id"]: record for record in records}
         self.repos, self.gated = {"models": models or {}, "datasets": datasets or {}}, set(gated)
-        self.faults, self.faults_at, self.requests = [], {}, []
+        self.faults, self.faults_at, self.always, self.requests = [], {}, [], []
         self.refused, self.redirects = {}, {}
         self.tokens, self.raw, self.before = set(), {}, lambda number: None
         self.quota, self.window, self.left, self.renewed = quota, window, quota, time.monotonic()
         self.broken_quota = 0  # requests that came although the quota was used up
         self.frozen, self.orders = False, {}  # frozen: the models stay as they are, so sort them once
+        self.is_always_descending = False  # whatever `direction` asks for
         self.lock = threading.Lock()
 
     def __enter__(self):
@@ -61,7 +62,7 @@ class FakeHub(ThreadingHTTPServer):
     def page(self, query: dict) -> tuple[list, str | None]:
         """A page of the list and the cursor of the next; the cursor is the key of the last record on it."""
         field = query.get("sort", ["createdAt"])[0]
-        down = query.get("direction", ["-1"])[0] == "-1"
+        down = self.is_always_descending or query.get("direction", ["-1"])[0] == "-1"
         limit = min(int(query.get("limit", ["1000"])[0]), 1000)
         if (order := self.orders.get((field, down))) is None:
             order = sorted(self.models.values(), key=lambda r: (r.get(field) or "", r["id"]), reverse=down)
@@ -112,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
                 out = hub.left == 0
                 hub.broken_quota += out
                 hub.left -= not out
-        if fault(self):
+        if fault(self) or any(rule(self) for rule in hub.always):
             return
         if out:
             return self.answer(429, {"error": "rate limited"})
@@ -141,6 +142,8 @@ class Handler(BaseHTTPRequestHandler):
                 200, b"[" + b",".join(self.shape(record, query) for record in page) + b"]", link
             )
         name = path.removeprefix("api/models/")
+        if name not in hub.models and name not in hub.redirects:
+            self.redirect_to_usual_case(name)
         if name in hub.redirects:
             words = urlencode(query, doseq=True)
             return self.answer(307, {}, {"Location": f"/api/models/{hub.redirects[name]}?{words}"})
@@ -150,6 +153,14 @@ class Handler(BaseHTTPRequestHandler):
         if name not in hub.models:
             return self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         return self.answer(200, self.shape(hub.models[name], query))
+
+    def redirect_to_usual_case(self, name: str):
+        """Note a redirection from an id in other letter case, as on the real Hub."""
+        hub = self.server
+        usual = {known.casefold(): known for known in [*hub.redirects, *hub.repos["models"], *hub.models]}
+        known = usual.get(name.casefold(), name)
+        if known != name:
+            hub.redirects[name] = hub.redirects.get(known, known)
 
     def repository(self, kind: str, name: str, words: list[str], api: bool, query: dict):
         """What the Hub says of a repository (api), or one of its files."""
@@ -265,6 +276,56 @@ def stall(seconds: float):
 def fine(handler):
     """No fault: the request is answered as it should be."""
     return False
+
+
+def token_is_expired(handler):
+    """Answers as the real Hub does to any request with an expired token, the public models' too."""
+    if not handler.headers.get("authorization"):
+        return False
+    text = 'User Access Token "research" is expired'
+    handler.answer(401, {"error": text}, {"X-Error-Message": text})
+    return True
+
+
+def parameters(handler) -> dict[str, list[str]]:
+    """Return the parameters of a request's URL."""
+    return parse_qs(urlsplit(handler.path).query)
+
+
+def refuses(code: int, key: str, value: str, text: str = "Invalid option"):
+    """Answers with `code` where the URL has this parameter."""
+
+    def rule(handler):
+        is_refused = value in parameters(handler).get(key, [])
+        if is_refused:
+            handler.answer(code, {"error": text}, {"X-Error-Message": text})
+        return is_refused
+
+    return rule
+
+
+def no_listing(code: int, body: bytes = b'{"error":"Not Found"}'):
+    """Answers as a mirror does that hands on models but no list of them."""
+
+    def rule(handler):
+        is_listing = urlsplit(handler.path).path == "/api/models"
+        if is_listing:
+            handler.answer(code, body)
+        return is_listing
+
+    return rule
+
+
+def overloaded_above(size: int, code: int = 504):
+    """Answers 5xx to pages of more than `size` models."""
+
+    def rule(handler):
+        is_too_large = int(parameters(handler).get("limit", ["0"])[0]) > size
+        if is_too_large:
+            handler.answer(code, b"<html>timeout</html>")
+        return is_too_large
+
+    return rule
 
 
 def half(then=lambda handler: None):

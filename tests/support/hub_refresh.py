@@ -7,6 +7,7 @@ import pytest
 
 import modelinfo
 from scored import hub as api
+from scored import listing
 from scored.hub_records import FIELDS
 from scored.records import read_records
 
@@ -29,7 +30,7 @@ def hub_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    for name, seconds in (("BACKOFF", 0.01), ("MAX_BACKOFF", 0.05), ("TIMEOUT", 3)):
+    for name, seconds in (("BACKOFF", 0.01), ("MAX_BACKOFF", 0.05), ("TIMEOUT", 3), ("QUOTA_WAIT", 0.02)):
         monkeypatch.setattr(api, name, seconds)
 
 
@@ -38,7 +39,7 @@ def refresh(tmp_path, monkeypatch, hub_environment):
     """Run modelinfo.py in this process; return the records of the file after checking its form."""
 
     def run(hub, *options, output=tmp_path / "modelinfo.json", page=1000):
-        monkeypatch.setattr(modelinfo, "PAGE_SIZE", page)
+        monkeypatch.setattr(listing, "PAGE_SIZE", page)
         places = ["--output", str(output), "--ignore", str(tmp_path / "ignore.json")]
         modelinfo.main(["--endpoint", hub.url, *places, *map(str, options)])
         assert not list(tmp_path.glob("*.journal*")) and not list(tmp_path.glob(".*tmp"))

@@ -10,9 +10,9 @@ from scored.hub_records import (
     MAX_DEPTH,
     decode_tolerantly,
     encode,
-    last_modified,
     read_page,
     read_record,
+    time_of,
     to_line,
 )
 
@@ -138,12 +138,14 @@ def test_text_without_end_is_rejected_at_once(end):
         decode_tolerantly(b"[" * 2000 + rb"\"" * 10**6 + end)
 
 
-def test_last_modified():
+def test_time_of_a_record():
     page = read_page(
         b'[{"lastModified":"2024-01-01T00:00:00.000Z"},{"lastModified":"2024"},{"lastModified":5},{}]'
     )
-    assert [last_modified(record) for record in page] == ["2024-01-01T00:00:00.000Z", "", "", ""]
-    assert last_modified("text") == ""
+    assert [time_of(record, "lastModified") for record in page] == ["2024-01-01T00:00:00.000Z", "", "", ""]
+    assert time_of("text", "lastModified") == ""
+    record = {"createdAt": "2024-01-01T00:00:00.000Z"}
+    assert time_of(record, "createdAt") == record["createdAt"] and time_of(record, "lastModified") == ""
 
 
 @pytest.mark.shared
