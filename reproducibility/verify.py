@@ -9,6 +9,7 @@ where they stand, measured values, verdicts, causes. What was measured once is n
 import argparse
 import copy
 import functools
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,7 +42,7 @@ from scored.cli import HelpFormatter, require_packages, run
 from scored.comparisons import Comparison
 from scored.files import UserError, display_path
 from scored.matching import claims_of_result
-from scored.result_rows import is_whole, why_incomplete
+from scored.result_rows import is_whole
 from scored.verdicts import judge_claim, misses
 
 PROTOCOL = "standard"  # the claim itself is judged under it
@@ -96,14 +97,16 @@ def check_inputs(args: argparse.Namespace) -> None:
 def plan(text: str, args: argparse.Namespace, load: Callable) -> Target | Verification:
     """Plan what is measured of a model, or say why it cannot be. Raises UserError for wrong input."""
     name, revision = parse_model_argument(text)
+    if os.path.isdir(text):
+        name = text
     card = ModelCard()
     try:
         model = resolve(text)
-        name, revision = model.name, model.revision
+        revision = model.revision
         card = read_card(model)
         task = choose_task(read_architectures(model), {claim.dataset for claim in card.claims}, args.dataset)
         run = Run(task, args, code_state(task), functools.partial(load, task.dataset))
-        target = plan_target(run, model, card)
+        target = plan_target(name, run, model, card)
         target.passes()  # reads the data: what is missing is an error before anything is measured
         return target
     except UserError:
@@ -153,9 +156,11 @@ def judge_claims(
 def why_not_judged(rows: dict[str, dict]) -> str:
     """Return why measurements say nothing about a claim."""
     for row in rows.values():
+        examples = row["examples"]
         if not is_whole(row):
-            return why_incomplete(row)
-    return "the metric is not defined on these examples"
+            evaluated, expected = examples["evaluated"], examples["expected"]
+            return f"only {evaluated:,} of {expected:,} examples were measured, and a verdict needs all"
+    return "its metric is not defined on these examples"
 
 
 def explain_judged(target: Target, claim: dict, comparison) -> str:
@@ -178,7 +183,7 @@ def verify(target: Target) -> Verification:
     """Measure a model, judge its claims, and explain those that it misses."""
     model, task = target.model, target.run.task
     verification = Verification(
-        model.name, model.revision, task.name, task.dataset, {}, tuple(target.unjudged), note=target.note
+        target.name, model.revision, task.name, task.dataset, {}, tuple(target.unjudged), note=target.note
     )
     if not target.claims:
         return verification
@@ -192,6 +197,7 @@ def verify(target: Target) -> Verification:
     except CannotMeasure as error:
         judgments = [Judgment(claim, "failed to run", str(error)) for claim in target.claims]
         return replace(verification, judgments=(*judgments, *target.unjudged), error=str(error))
+    rows = {split: rows[split] for split in task.benchmark.splits if split in rows}
     return replace(verification, rows=rows, judgments=sort_judgments([*judgments, *target.unjudged]))
 
 

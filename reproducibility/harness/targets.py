@@ -31,6 +31,7 @@ from scored.claims import VOCABULARY, Claim
 class Target:
     """A model, what it claims on its task's data set, and what is measured for that."""
 
+    name: str  # the Hub id, or the folder as it was named
     run: Run
     model: Model
     claims: list[Claim]
@@ -51,7 +52,7 @@ class Target:
         ]
 
 
-def plan_target(run: Run, model: Model, card: ModelCard) -> Target:
+def plan_target(name: str, run: Run, model: Model, card: ModelCard) -> Target:
     """Plan the measurements that the claims on the task's data set need."""
     dataset, claims = run.task.dataset, card.claims
     if run.args.claim:
@@ -67,7 +68,7 @@ def plan_target(run: Run, model: Model, card: ModelCard) -> Target:
     note = f"the card states no value on {dataset}; state it with --claim"
     if card.rejected:
         note = f"the card states no value on {dataset} that can be read ({card.rejected[0].reason})"
-    return Target(run, model, here, unjudged, recorded, note)
+    return Target(name, run, model, here, unjudged, recorded, note)
 
 
 def refuse_claim(claim: Claim, task: Task) -> Judgment | None:

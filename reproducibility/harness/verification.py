@@ -168,10 +168,10 @@ def format_lines(verification: Verification) -> list[str]:
     claims = [describe_claim(judgment.claim, verification.dataset) for judgment in shown]
     verdicts = [f"{judgment.verdict}: {to_line(judgment.why, 400)}" for judgment in shown]
     fields = {
-        "claimed": number_items(claims) if claims else "nothing that can be judged",
+        "claimed": number_items(claims),
         "measured": describe_measured(verification),
-        "verdict": number_items(verdicts) if verdicts else f"nothing to judge: {verification.note}",
-        "causes": number_items([to_line(judgment.causes, 400) for judgment in shown]) if shown else "",
+        "verdict": number_items(verdicts) or f"nothing to judge: {to_line(verification.note or '', 400)}",
+        "causes": number_items([to_line(judgment.causes, 400) for judgment in shown]),
     }
     if rest:
         fields["verdict"] += f"  … {summarize_rest(rest)}"

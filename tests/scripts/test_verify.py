@@ -313,7 +313,9 @@ def test_part_of_the_data_decides_nothing(verify_small, model):
     call = verify_small(model(write_card({"value": 0.5, "split": "test"})), "--limit", "50")
     assert call.code == 4
     lines = lines_of(call)
-    assert lines["verdict"] == "inconclusive: measured on a part of the data set only"
+    assert (
+        lines["verdict"] == "inconclusive: only 50 of 2,000 examples were measured, and a verdict needs all"
+    )
     assert lines["model"].endswith("test 50 of 2,000 examples")
 
 
