@@ -1,6 +1,8 @@
 """verify.py end to end: exit codes, lines, what is measured, and the reports."""
 
 import json
+import re
+import shlex
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -381,3 +383,26 @@ def test_data_of_each_data_set_may_lie_apart(verify_here, verifiable, model, tmp
     assert call.code == 0, call.out + call.err
     call = verify_here(folder, "--data", tmp_path, "--data", verifiable / "data")
     assert call.code == 2 and "DATASET=DIR" in call.err
+
+
+# ── The README's CI job and pre-commit hook ───────────────────────────────────────────────────────────────
+
+
+def commands(node: object) -> list[str]:
+    """Collect the strings in some YAML that run verify.py."""
+    if isinstance(node, str):
+        return [node] if "verify.py " in node else []
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return [command for item in inner for command in commands(item)]
+
+
+def test_ci_job_and_hook_of_the_readme_are_yaml_and_their_commands_have_such_flags():
+    import yaml
+
+    import verify
+
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    run = [command for block in blocks for command in commands(yaml.safe_load(block))]
+    assert len(blocks) == len(run) == 2 and all(block.count("\n") <= 6 for block in blocks)
+    for command in run:
+        verify.make_parser().parse_args(shlex.split(command.partition("verify.py ")[2]))
