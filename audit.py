@@ -1,4 +1,4 @@
-"""Count nine trends over all records of the registry, in one pass.
+"""Count trends over all records of the registry, in one pass.
 
 Reads `modelinfo.json` one line at a time and the study's numbers in `assets/data/`; writes
 `assets/data/audit.json`, and one figure per trend, drawn from these counts, to `assets/figures/`.
@@ -11,45 +11,64 @@ Reads `modelinfo.json` one line at a time and the study's numbers in `assets/dat
 import argparse
 import gc
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from ptm import PTM
-from scored import claim_trends, trends
-from scored.audit_figures import compose_figures, draw_figure
+from scored import trends
+from scored.audit_figures import TrendFigure, compose_figures, draw_figure
 from scored.audit_pages import compare, model_page, table
-from scored.audit_study import DATA, compare_registries, compare_with_study, read_study
+from scored.audit_study import (
+    DATA,
+    compare_registries,
+    compare_with_study,
+    measured_verdicts,
+    read_study,
+    sum_by_verdict,
+)
+from scored.claim_trends import ClaimContents, ClaimQuality, ClaimsByTask
 from scored.cli import HelpFormatter, run
 from scored.comparisons import ComparisonFile, read_comparisons
+from scored.families import Dependencies, Families
 from scored.files import ROOT, UserError, display_path, read_json, write_json
+from scored.growth import Growth
 from scored.plots import printable, save_png
 from scored.records import read_records
 from scored.schema import SCHEMA
 
-TRENDS = {
-    "claims_by_task": claim_trends.ClaimsByTask,
-    "claim_contents": claim_trends.ClaimContents,
-    "claim_quality": claim_trends.ClaimQuality,
-    "downloads": trends.Downloads,
-    "growth": trends.Growth,
-    "artifacts_and_risks": trends.ArtifactsAndRisks,
-    "dependencies": trends.Dependencies,
-}
 BATCH = 200  # models given to the trends at a time
 
 
-def run_trends(models: Iterable[PTM], counters: dict) -> dict:
-    """Give all models to these trends, in one pass; return the result of each."""
+def make_counters(ids: Collection[str]) -> dict:
+    """Make the counters of all trends, and of the downloads of some models."""
+    quality = ClaimQuality()
+    return {
+        "about": trends.Registry(),
+        "claims_by_task": ClaimsByTask(),
+        "claim_contents": ClaimContents(),
+        "claim_quality": quality,
+        "downloads": trends.Downloads(),
+        "growth": Growth(),
+        "artifacts_and_risks": trends.ArtifactsAndRisks(),
+        "dependencies": Dependencies(),
+        "families": Families(quality.shared.claims_of),
+        "downloads_of": trends.DownloadsOf(ids),
+    }
+
+
+def count_models(models: Iterable[PTM], counters: dict) -> dict:
+    """Give all models to these counters, in one pass; return the result of each."""
     models = iter(models)
     gc.disable()  # there are no cycles to collect, and the search for them takes 40% of the time
     try:
-        batch = list(islice(models, BATCH))
-        while batch:
+        chunk = list(islice(models, BATCH))
+        while chunk:
+            batch = trends.Batch(chunk)
             for counter in counters.values():
                 counter.add(batch)
-            batch = list(islice(models, BATCH))
+            chunk = list(islice(models, BATCH))
     finally:
         gc.enable()
     return {name: counter.result() for name, counter in counters.items()}
@@ -57,14 +76,13 @@ def run_trends(models: Iterable[PTM], counters: dict) -> dict:
 
 def audit(models: Iterable[PTM]) -> dict:
     """Count all trends: what audit.json holds."""
-    study = read_study()
-    counters = {name: trend() for name, trend in TRENDS.items()}
-    counters["about"] = trends.Registry()
-    counters["downloads_of"] = trends.DownloadsOf(study["Hugging Face"]["packages"])
-    results = run_trends(models, counters)
+    study, comparisons = read_study(), read_err()
+    verdicts = measured_verdicts(comparisons)
+    results = count_models(models, make_counters({*study["Hugging Face"]["packages"], *verdicts}))
     about, downloads_of = results.pop("about"), results.pop("downloads_of")
     results["registries"] = compare_registries(study, results["downloads"])
-    results["study_and_today"] = compare_with_study(study, results, downloads_of, read_err())
+    results["study_and_today"] = compare_with_study(study, results, downloads_of, comparisons)
+    results["downloads_by_verdict"] = sum_by_verdict(verdicts, downloads_of)
     return {"schema": SCHEMA, "about": about, "trends": results}
 
 
@@ -122,21 +140,15 @@ def read_pages(path: Path, ids: list[str]) -> list[str]:
     return lines
 
 
-def footer(about: dict) -> str:
-    """Say what the figures are counted from."""
-    text = f"{about['models']:,} records, newest change {about['as_of'] or 'unknown'}."
-    if about["without_metadata"]:
-        text += (
-            f" {about['without_metadata']:,} of them have a name, some a task and claims, but no metadata."
-        )
-    return text
-
-
-def write_audit(result: dict, output: Path, figures: Path) -> None:
-    """Write audit.json and one PNG per trend."""
+def write_audit(result: dict, figures: list[TrendFigure], output: Path, folder: Path) -> None:
+    """Write audit.json and a PNG of each figure with data; remove that of a figure without."""
     write_json(output, result)
-    for content in compose_figures(result["trends"]):
-        save_png(figures / f"{content.name}.png", draw_figure(content, footer(result["about"])))
+    for figure in figures:
+        path = folder / f"{figure.name}.png"
+        if figure.panels:
+            save_png(path, draw_figure(figure))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -165,8 +177,9 @@ def main() -> int:
     if earlier:
         print(*compare(earlier, result), sep="\n")
         return 0
-    write_audit(result, arguments.output, arguments.figures)
-    print(*table(result), sep="\n")
+    figures = compose_figures(result)
+    write_audit(result, figures, arguments.output, arguments.figures)
+    print(*table(result["about"], figures), sep="\n")
     return 0
 
 

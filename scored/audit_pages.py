@@ -3,7 +3,7 @@
 from msgspec import UNSET, UnsetType
 
 from ptm import PTM
-from scored.claim_trends import IMPOSSIBLE
+from scored.audit_figures import Panel, TrendFigure
 from scored.claims import Claim
 from scored.comparisons import Comparison, ComparisonFile
 from scored.plots import format_share, printable
@@ -85,47 +85,30 @@ def comparison_text(row: Comparison) -> str:
 # ── All models ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def table(result: dict) -> list[str]:
-    """Show the few numbers that a reader wants first."""
-    about, trends = result["about"], result["trends"]
-    in_text = f"{trends['study_and_today']['claims_in_text_of_measured_models']:,}"
-    rows = {
-        "models": f"{about['models']:,}, newest change {about['as_of'] or 'unknown'}",
-        "models without metadata": f"{about['without_metadata']:,}",
-        "models with a claim": format_share(trends["claims_by_task"]["with_claims"], about["models"]),
-        **claim_rows(trends["claim_quality"], trends["claim_contents"]["verification"]),
-        "claims in the text of measured models' cards": in_text,
-        **download_rows(trends["downloads"]),
-    }
-    risks = trends["artifacts_and_risks"]
-    for name, row in risks["properties"].items():
-        rows[f"models, {name}"] = format_share(row["models"], risks["models"])
-    return [f"{name:52} {value}" for name, value in rows.items()]
+def table(about: dict, figures: list[TrendFigure]) -> list[str]:
+    """Show what each figure says, the rows of some, and what needs no figure."""
+    lines = [f"{about['models']:,} records; of {about['without_metadata']:,} only the name is known"]
+    for figure in figures:
+        if not figure.panels and not figure.notes:
+            lines += ["", f"{figure.title}: no figure"]
+            continue
+        lines += ["", figure.title, f"  {figure.subtitle}"]
+        for panel in figure.panels:
+            if panel.in_table:
+                lines += table_rows(panel)
+        lines += [f"  {printable(note, 300)}" for note in figure.notes]
+    return lines
 
 
-def claim_rows(quality: dict, verification: dict) -> dict[str, str]:
-    """Make the table's rows about claims."""
-    claims, equal = quality["claims"], quality["equal"]
-    rows = {"claims": f"{claims:,}; {quality['rejected']:,} entries rejected"}
-    for name, count in quality["impossible_values"].items():
-        rows[f"impossible values, {name}"] = f"{count:,}"
-    rows["claims, verified"] = format_share(verification["verified"], claims)
-    for name, count in quality["lacking"].items():
-        if name != IMPOSSIBLE:
-            rows[f"claims, {name}"] = format_share(count, claims)
-    rows["claims, same value as another model"] = format_share(equal["shared_by_2_or_more"], equal["claims"])
-    return rows
-
-
-def download_rows(downloads: dict) -> dict[str, str]:
-    """Make the table's rows about downloads."""
-    total = downloads["downloads"]
-    rows = {"downloads in 30 days": f"{total:,}"}
-    for part, row in downloads["share_of_top"].items():
-        rows[f"downloads, top {part}"] = format_share(row["downloads"], total)
-    for kind, row in downloads["by_claims"].items():
-        rows[f"downloads, {kind}"] = format_share(row["downloads"], total)
-    return rows
+def table_rows(panel: Panel) -> list[str]:
+    """Show each row of a panel."""
+    lines = []
+    for name, counts in panel.data.items():
+        texts = []
+        for count, series in zip(counts, panel.series or ("",), strict=True):
+            texts.append(f"{format_share(*count)} {series}".strip())
+        lines.append(f"    {printable(name, 36):36} {', '.join(texts)}")
+    return lines
 
 
 # ── Two audits ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,12 +1,15 @@
 """The study of 2022 and its published data beside the records of today: what audit.py compares."""
 
+from collections import Counter
 from pathlib import Path
 
 from scored.comparisons import ComparisonFile
 from scored.files import ROOT, read_json
 from scored.intervals import ratio
+from scored.trends import weighted
 
 DATA = ROOT / "assets" / "data"
+COUNTS = ("models", "known", "with_claims")
 WEEKS_PER_MONTH = 365.25 / 12 / 7
 FILES = {
     "Hugging Face": "top20model_downloads.json",
@@ -36,6 +39,7 @@ def compare_registries(study: dict, downloads: dict) -> dict:
         "source": study["npm"]["source"],
         "monthly_downloads": monthly,
         "hugging_face_in_these_records": downloads["top"],
+        "known": downloads["known"],
         "hubs": study["hubs"]["pretrained_models"],
     }
 
@@ -52,37 +56,68 @@ def compare_with_study(
     downloads = {}
     for name, count in study["Hugging Face"]["packages"].items():
         downloads[name] = {"study": count, "today": downloads_of.get(name)}
+    by_task = trends["claims_by_task"]
     return {
         "as_of": study["tasks"]["as_of"],
         "source": study["tasks"]["source"],
-        "models": {"study": study["security"]["models"], "today": trends["claims_by_task"]["models"]},
-        "tasks": compare_tasks(study["tasks"]["tasks"], trends["claims_by_task"]),
+        "models": {"study": study["security"]["models"], "today": by_task["models"]},
+        "known": by_task["known"],
+        "tasks": compare_tasks(study["tasks"]["tasks"], by_task["tasks"], by_task["folded"]),
         "downloads": downloads,
         "off_by_more_than_1_point": {
             "published": published,
             "err.json": measured,
         },
         "claims_in_text_of_measured_models": in_text,
-        "rule": "A model renamed since 2022 counts as absent (null). 'other': all other tasks, or none.",
+        "rule": "A model that is not in the records is null. 'other': all other tasks, or none.",
     }
 
 
-def compare_tasks(study: dict, today: dict) -> dict:
+def compare_tasks(study: dict, tasks: dict, folded: dict) -> dict:
     """Compare models with claims by task; today's tasks that the study does not name are its 'other'."""
-    here = {**today["folded"], **today["tasks"]}
-    other = {"models": today["models"], "with_claims": today["with_claims"]}
-    tasks = {}
-    for task in study:
+    other = {key: sum(row[key] for row in tasks.values()) for key in COUNTS}
+    compared = {}
+    for task, published in study.items():
+        row = other
         if task != "other":
-            counts = here.get(task, {})
-            row = {key: counts.get(key, 0) for key in other}
-            other = {key: other[key] - row[key] for key in other}
-            tasks[task] = {"study": dict(study[task]), "today": row}
-    tasks["other"] = {"study": dict(study["other"]), "today": other}
-    for sides in tasks.values():
+            row = tasks.get(task) or folded.get(task) or dict.fromkeys(COUNTS, 0)
+            row = {key: row[key] for key in COUNTS}
+            other = {key: other[key] - row[key] for key in COUNTS}
+        compared[task] = {"study": {**published, "known": published["models"]}, "today": row}
+    compared["other"]["today"] = other
+    for sides in compared.values():
         for row in sides.values():
-            row["fraction"] = ratio(row["with_claims"], row["models"])
-    return tasks
+            row["fraction"] = ratio(row["with_claims"], row["known"])
+    return compared
+
+
+def measured_verdicts(comparisons: ComparisonFile | None) -> dict[str, str]:
+    """Return the verdict on each model's headline claim; one under `standard` before any other."""
+    verdicts, standard = {}, {}
+    for series in comparisons.series if comparisons else ():
+        chosen = standard if series.protocol == "standard" else verdicts
+        for summary in series.datasets.values():
+            for row in summary.models:
+                if row.headline and row.model:
+                    chosen[row.model] = row.verdict
+    return {**verdicts, **standard}
+
+
+def sum_by_verdict(verdicts: dict[str, str], downloads_of: dict[str, int]) -> dict:
+    """Sum the downloads of models whose claim was measured, by the verdict on it."""
+    models, downloads = Counter(), Counter()
+    for name, verdict in verdicts.items():
+        if name in downloads_of:
+            models[verdict] += 1
+            downloads[verdict] += downloads_of[name]
+    totals = models.total(), downloads.total()
+    return {
+        "models": len(verdicts),
+        "known": totals[0],
+        "downloads": totals[1],
+        "verdicts": {verdict: weighted(models[verdict], downloads[verdict], *totals) for verdict in models},
+        "rule": "The verdict on the headline claim in err.json; one under `standard` before any other.",
+    }
 
 
 def claims_in_text(comparisons: ComparisonFile) -> int:

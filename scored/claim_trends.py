@@ -10,43 +10,50 @@ from sys import intern
 from ptm import PTM
 from scored.claims import Claim, is_bounded
 from scored.intervals import ratio
-from scored.trends import base_models, top, truncate
+from scored.trends import Batch, count_ranges, top, truncate
 
 IMPOSSIBLE = "between 1 and 2, impossible unless percent"
+NO_TASK, UNKNOWN_TASK = "no task stated", "task unknown"
 
 
 class ClaimsByTask:
-    """Count the models with at least one claim, by the task that the Hub states."""
+    """Count the models with at least one claim, of those whose card is known, by the task on the Hub."""
 
     RULE = (
-        "A task has its own bar if it is among the 25 with the most models and at least 30 models "
+        "A task has its own bar if it is among the 25 with the most known cards and at least 30 of them "
         "(1% of them where there are fewer than 3,000) state it; the others are folded into 'other'."
     )
 
     def __init__(self):
-        self.models, self.with_claims = Counter(), Counter()
+        self.n = 0
+        self.models, self.without_card, self.with_claims = Counter(), Counter(), Counter()
 
-    def add(self, batch: list[PTM]) -> None:
-        self.models.update([model.task or "no task stated" for model in batch])
-        self.with_claims.update([model.task or "no task stated" for model in batch if model.claims])
+    def add(self, batch: Batch) -> None:
+        self.n += len(batch.models)
+        self.models.update([model.task or NO_TASK for model in batch.hub])
+        self.models[UNKNOWN_TASK] += len(batch.without_hub)
+        self.without_card.update([stated_task(model) for model in batch.without_card])
+        self.with_claims.update([stated_task(model) for model in batch.claiming])
 
     def result(self) -> dict:
-        n, k = self.models.total(), self.with_claims.total()
+        known = self.models - self.without_card
+        n, k = known.total(), self.with_claims.total()
         tasks, folded = {}, {}
-        other = {"models": n, "with_claims": k}
-        for task in nsmallest(1000, self.models, key=lambda name: (-self.models[name], name)):
-            row = {"models": self.models[task], "with_claims": self.with_claims[task]}
-            if len(tasks) < 25 and row["models"] >= min(30, n / 100):
+        other = {"models": self.n, "known": n, "with_claims": k}
+        for task in nsmallest(1000, self.models, key=lambda name: (-known[name], name)):
+            row = {"models": self.models[task], "known": known[task], "with_claims": self.with_claims[task]}
+            if len(tasks) < 25 and row["known"] >= max(1, min(30, n / 100)):
                 tasks[truncate(task)] = row
                 other = {key: other[key] - row[key] for key in other}
             else:
                 folded[truncate(task)] = row
         if folded:
             tasks["other"] = other
-        for row in tasks.values():
-            row["fraction"] = ratio(row["with_claims"], row["models"])
+        for row in (*tasks.values(), *folded.values()):
+            row["fraction"] = ratio(row["with_claims"], row["known"])
         return {
-            "models": n,
+            "models": self.n,
+            "known": n,
             "with_claims": k,
             "fraction": ratio(k, n),
             "tasks": tasks,
@@ -55,19 +62,24 @@ class ClaimsByTask:
         }
 
 
+def stated_task(model: PTM) -> str:
+    """Return the task that the Hub states, or why there is none."""
+    if not model.is_known("task"):
+        return UNKNOWN_TASK
+    return model.task or NO_TASK
+
+
 class ClaimContents:
     """Count what claims are about: datasets, metrics, claims per model, verification and source."""
 
-    RANGES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
-
     def __init__(self):
+        self.known = 0
         self.datasets, self.metrics, self.verification, self.sources = (Counter() for _ in range(4))
         self.claims_per_model = Counter()  # number of claims -> models
 
-    def add(self, batch: list[PTM]) -> None:
-        for model in batch:
-            if not model.claims:
-                continue
+    def add(self, batch: Batch) -> None:
+        self.known += len(batch.card)
+        for model in batch.claiming:
             self.claims_per_model[len(model.claims)] += 1
             for claim in model.claims:
                 self.datasets[claim.dataset] += 1
@@ -76,17 +88,15 @@ class ClaimContents:
                 self.sources[claim.source] += 1
 
     def result(self) -> dict:
-        ranges = {name: 0 for _, name in self.RANGES}
-        for number, models in self.claims_per_model.items():
-            ranges[next(name for largest, name in self.RANGES if number <= largest)] += models
         return {
             "claims": self.verification.total(),
             "models": self.claims_per_model.total(),
+            "known": self.known,
             "datasets": top(self.datasets),
             "distinct_datasets": len(self.datasets),
             "metrics": top(self.metrics),
             "distinct_metrics": len(self.metrics),
-            "claims_per_model": ranges,
+            "claims_per_model": count_ranges(self.claims_per_model),
             "verification": {name: self.verification[name] for name in ("verified", "self-reported")},
             "sources": {name: self.sources[name] for name in ("model-index", ".eval_results")},
         }
@@ -96,18 +106,20 @@ class ClaimQuality:
     """Count why entries of cards were rejected, and what the claims lack."""
 
     def __init__(self):
-        self.claims, self.rejected, self.shared = 0, Counter(), SharedClaims()
+        self.known = self.claims = 0
+        self.rejected, self.shared = Counter(), SharedClaims()
         self.no_split = self.no_revision = self.ambiguous_unit = self.impossible = 0
 
-    def add(self, batch: list[PTM]) -> None:
-        for model in batch:
+    def add(self, batch: Batch) -> None:
+        self.known += len(batch.card)
+        for model in batch.card:
             if model.rejected:
                 self.rejected.update([rejected.kind for rejected in model.rejected])
-            if model.claims:
-                self.shared.add(model)
-                self.claims += len(model.claims)
-                for claim in model.claims:
-                    self.add_claim(claim)
+        for model in batch.claiming:
+            self.shared.add(model)
+            self.claims += len(model.claims)
+            for claim in model.claims:
+                self.add_claim(claim)
 
     def add_claim(self, claim: Claim) -> None:
         self.no_split += claim.split is None
@@ -119,6 +131,7 @@ class ClaimQuality:
     def result(self) -> dict:
         return {
             "claims": self.claims,
+            "known": self.known,
             "rejected": self.rejected.total(),
             "rejected_because": top(self.rejected),
             "impossible_values": {
@@ -131,35 +144,29 @@ class ClaimQuality:
                 "ambiguous unit": self.ambiguous_unit,
                 IMPOSSIBLE: self.impossible,
             },
-            "equal": self.shared.result(),
+            "equal": {**self.shared.result(), "known": self.known},
         }
 
 
 class SharedClaims:
-    """Count the claims that several models state with the same value, or that the model's base states too."""
+    """Count the claims that several models state with the same value."""
 
     RULE = (
         "Claims are equal if dataset, config, split, metric and value are, the value with 3 or more digits. "
         "Equal values need not be copies: accuracy on n examples takes n + 1 values. Counted are the claims "
-        "that 2 (10) or more models state and, of claims of models with a base model, those that the base "
-        "states too."
+        "that 2 (10) or more models state."
     )
 
     def __init__(self):
         self.models = Counter()  # claim, as text -> models that state it
-        self.claims_of = {}  # id of a model -> its claims
-        self.derived = []  # claims of a model with a base, and the names of its bases
+        self.claims_of = {}  # hash of a model's id -> its claims
 
     def add(self, model: PTM) -> None:
         claims = {self.describe(claim) for claim in model.claims}
         claims.discard(None)
-        if not claims:
-            return
-        self.models.update(claims)
-        self.claims_of[model.id] = claims = frozenset(claims)
-        bases = base_models(model)
-        if bases:
-            self.derived.append((claims, bases))
+        if claims:
+            self.models.update(claims)
+            self.claims_of[hash(model.id)] = frozenset(claims)
 
     @staticmethod
     def describe(claim: Claim) -> str | None:
@@ -171,19 +178,11 @@ class SharedClaims:
         return intern(" · ".join([str(part or "–") for part in parts]))
 
     def result(self) -> dict:
-        same_as_base = 0
-        for claims, bases in self.derived:
-            claims_of_bases = set()
-            for base in bases:
-                claims_of_bases.update(self.claims_of.get(base, ()))
-            same_as_base += len(claims & claims_of_bases)
         counts = self.models.values()
         return {
             "rule": self.RULE,
             "claims": sum(counts),
             "shared_by_2_or_more": sum(count for count in counts if count >= 2),
             "shared_by_10_or_more": sum(count for count in counts if count >= 10),
-            "claims_of_derived_models": sum(len(claims) for claims, _ in self.derived),
-            "same_as_base_model": same_as_base,
             "most_shared": {text: count for text, count in top(self.models, 10).items() if count > 1},
         }

@@ -2,6 +2,7 @@
 
 import functools
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,72 +67,79 @@ class Count(NamedTuple):
         return self.k if self.n is None else ratio(self.k, self.n) or 0
 
 
+def format_percent(k: float, n: float | None) -> str:
+    """Write the share of k in n, which is rounded neither to nothing nor to all; – for n = 0."""
+    if not n:
+        return "–"
+    if 0 < k / n < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= k / n < 1 else f"{k / n:.1%}"
+
+
 def format_share(k: float, n: float | None) -> str:
-    """Write `k/n (share)`, or `k` where there is no `n`."""
+    """Write `share (k of n)`, or `k` where there is no `n`."""
     if n is None:
         return abbreviate(k)
-    if n == 0:
-        return f"{k}/0"
-    share = f"{k / n:.1%}"
-    if 0 < k / n < 0.0005:
-        share = "<0.1%"
-    elif 0.9995 <= k / n < 1:
-        share = ">99.9%"
-    return f"{abbreviate(k)}/{abbreviate(n)} ({share})"
+    return f"{format_percent(k, n)} ({abbreviate(k)} of {abbreviate(n)})"
 
 
 # ── Drawing ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def draw_bars(ax, rows: dict[str, list[Count]], legend: tuple[str, ...] = ()) -> None:
-    """Draw horizontal bars with their text, from the top down; `legend` names the series of each row."""
-    series = list(zip(*rows.values(), strict=True))
-    for number, (counts, color) in enumerate(zip(series, PALETTE, strict=False)):
-        offset = 0.4 * (number - (len(series) - 1) / 2)
+def draw_bars(ax, rows: dict[str, list[Count]], series: tuple[str, ...] = ()) -> None:
+    """Draw horizontal bars with their text, from the top down; the first of each series has its name."""
+    bars_per_row = max(1, len(series))
+    for number in range(bars_per_row):
+        counts = [row[number] for row in rows.values()]
+        texts = [format_share(*count) for count in counts]
+        if series:
+            texts[0] += f" {series[number]}"
+        offset = 0.4 * (number - (bars_per_row - 1) / 2)
         places = [row + offset for row in range(len(rows))]
-        lengths = [count.length for count in counts]
-        name = legend[number] if legend else ""
-        bars = ax.barh(places, lengths, 0.8 / len(series), color=color, label=name)
-        ax.bar_label(bars, [format_share(*count) for count in counts], padding=3, fontsize=8)
-    ax.set_yticks(range(len(rows)), [label(name) for name in rows])
+        bars = ax.barh(places, [count.length for count in counts], 0.8 / bars_per_row, color=PALETTE[number])
+        ax.bar_label(bars, texts, padding=3, fontsize=9.5)
+    ax.set_yticks(range(len(rows)), [label(name, 40) for name in rows])
+    ax.tick_params(left=False, bottom=False, labelbottom=False)
+    ax.spines["bottom"].set_visible(False)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    are_counts = any(count.n is None for count in series[0])
-    _set_bar_axis(ax, are_counts)
-    if legend:
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8.5)
+    ax.set_xlim(0, max(bar.get_width() for bar in ax.patches) or 1)
 
 
-def _set_bar_axis(ax, are_counts: bool) -> None:
-    """Leave room for the text beside the longest bar, and label the axis with counts or percentages."""
-    width = max(bar.get_width() for bar in ax.patches) * 1.3 or 1
-    largest = width if are_counts else min(width, 1)
-    ax.set_xlim(0, width)
-    ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= largest])
-    if are_counts:
-        ax.xaxis.set_major_formatter(lambda value, _: abbreviate(value))
-    else:
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value * 100:.3g}%")
+def draw_columns(ax, columns: dict[str, float | None], form: Callable[[float], str] = abbreviate) -> None:
+    """Draw vertical columns, such as counts per month, the highest with its value; unknown ones are gray."""
+    names, values = list(columns), [value or 0 for value in columns.values()]
+    top = max(values) * 1.12 or 1
+    unknown = [place for place, value in enumerate(columns.values()) if value is None]
+    ax.bar(unknown, top, width=1, color="0.92")
+    ax.bar(range(len(names)), values, color=BLUE)
+    highest = values.index(max(values))
+    ax.annotate(form(values[highest]), (highest, values[highest]), ha="center", va="bottom", fontsize=9.5)
+    step = -(-len(names) // 14)
+    ax.set_xticks(range(0, len(names), step), names[::step], rotation=45, ha="right")
+    ax.set_ylim(0, top)
+    ax.yaxis.set_major_formatter(lambda value, _: form(value))
 
 
-def draw_columns(ax, columns: dict[str, float]) -> None:
-    """Draw vertical columns, such as counts per month, and label at most 14 of them."""
-    ax.bar(range(len(columns)), list(columns.values()), color=BLUE)
-    step = -(-len(columns) // 14)
-    ax.set_xticks(range(0, len(columns), step), list(columns)[::step], rotation=45, ha="right")
-    ax.yaxis.set_major_formatter(lambda value, _: abbreviate(value))
+def draw_shares(ax, columns: dict[str, float | None]) -> None:
+    """Draw vertical columns of shares, such as one per month."""
+    draw_columns(ax, columns, lambda share: f"{share:.1%}")
 
 
 def draw_lines(ax, lines: dict[str, list[float]]) -> None:
-    """Draw values by rank, largest first, on a logarithmic scale; the legend names the lines."""
+    """Draw values by rank, largest first, on a logarithmic scale, each line with its name at its end."""
+    ax.set_yscale("log")
     for (name, values), color, marker in zip(lines.items(), PALETTE, MARKERS, strict=False):
         ordered = sorted(values, reverse=True)
         ranks = range(1, len(ordered) + 1)
         ax.plot(ranks, ordered, marker=marker, markersize=4, color=color, label=name)
-    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    place = low
+    for line in sorted(ax.lines, key=lambda line: line.get_ydata()[-1]):
+        place = max(line.get_ydata()[-1], place * (high / low) ** 0.08)  # above the name before it
+        ax.text(len(line.get_ydata()) + 0.4, place, line.get_label(), color=line.get_color(), va="center")
     ax.set_xticks([1, 5, 10, 15, 20])
     ax.yaxis.set_major_formatter(lambda value, _: abbreviate(value))
     ax.yaxis.set_minor_formatter("")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False, fontsize=8.5)
 
 
 def save_png(path: Path, figure) -> None:

@@ -1,11 +1,12 @@
-"""Trends of the registry: models, downloads, growth, risks and dependencies, each counted in one pass.
+"""Trends of the registry: models, downloads and risks, each counted in one pass.
 
 A trend is given all models in batches (`add`) and then returns its counts (`result`), which audit.json holds.
+`known` is the number of records that a count is out of: those in which its fields were taken.
 """
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import blake2b
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
@@ -16,9 +17,36 @@ from scored.intervals import ratio
 TOP = 20  # names listed per ranking
 LONGEST = 200  # characters of a name
 MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+DAY = re.compile(MONTH.pattern + r"-(0[1-9]|[12]\d|3[01])")
 # The Hub tags each base model twice: base_model:X and base_model:finetune:X.
-RELATIONS = ("finetune", "quantized", "adapter", "merge")
-RELATION_PREFIXES = tuple(f"{relation}:" for relation in RELATIONS)
+RELATION_PREFIXES = ("finetune:", "quantized:", "adapter:", "merge:")
+RANGES = ((1, "1"), (2, "2"), (5, "3–5"), (10, "6–10"), (100, "11–100"), (float("inf"), "over 100"))
+
+
+class Batch:
+    """Some models, and lists of them by what is known: made once for all trends."""
+
+    def __init__(self, models: list[PTM]):
+        self.models = self.card = self.hub = (
+            models  # all, those whose card was taken, those listed by the Hub
+        )
+        self.partial = [model for model in models if model.taken is not None]
+        self.without_card = [model for model in self.partial if not model.taken.card]
+        self.without_hub = [model for model in self.partial if not model.taken.hub]
+        if self.without_card:
+            self.card = [model for model in models if model.taken is None or model.taken.card]
+        if self.without_hub:
+            self.hub = [model for model in models if model.taken is None or model.taken.hub]
+        self.claiming = [model for model in self.card if model.claims]
+        tags = [(model, " ".join(model.tags)) for model in self.card]  # searched much faster than tag by tag
+        self.with_datasets = [model for model, text in tags if "dataset:" in text]
+        self.derived = [(model, base_models(model)) for model, text in tags if "base_model:" in text]
+
+
+def base_models(model: PTM) -> list[str]:
+    """Return the models named as the base of this one, without the tags that repeat them with a relation."""
+    names = model.tags_after("base_model:")
+    return list(dict.fromkeys([name for name in names if not name.startswith(RELATION_PREFIXES)]))
 
 
 def truncate(text: str) -> str:
@@ -34,47 +62,88 @@ def top(counts: dict[str, int], limit: int = TOP) -> dict[str, int]:
     return {truncate(name): count for name, count in largest}
 
 
-def has_metadata(model: PTM) -> bool:
-    """Whether a record holds more than a name, a task and claims."""
-    return model.sha is not None or model.modified is not None or model.downloads is not None
+def count_ranges(sizes: Counter) -> dict[str, int]:
+    """Sum the counts of sizes (size -> count) by ranges of the size."""
+    ranges = {name: 0 for _, name in RANGES}
+    for size, count in sizes.items():
+        ranges[next(name for largest, name in RANGES if size <= largest)] += count
+    return ranges
 
 
-def base_models(model: PTM) -> list[str]:
-    """Return the models named as the base of this one, without the tags that repeat them with a relation."""
-    return [name for name in model.tags_after("base_model:") if not name.startswith(RELATION_PREFIXES)]
-
-
-def weighted(models: int, downloads: int, all_models: int, all_downloads: int) -> dict:
-    """Describe some models and their downloads as parts of all."""
+def weighted(models: int, downloads: int, known: int, known_downloads: int) -> dict:
+    """Describe some models and their downloads as parts of all that are known."""
     return {
         "models": models,
-        "fraction_of_models": ratio(models, all_models),
+        "known": known,
+        "fraction_of_models": ratio(models, known),
         "downloads": downloads,
-        "fraction_of_downloads": ratio(downloads, all_downloads),
+        "known_downloads": known_downloads,
+        "fraction_of_downloads": ratio(downloads, known_downloads),
     }
 
 
 class Registry:
-    """Count the records, and those without metadata; find the date of the newest change."""
+    """Count the records, and find of when their fields are."""
 
     def __init__(self):
-        self.models = self.without_metadata = 0
-        self.newest = ""
+        self.models = self.whole = self.only_named = 0
+        self.newest = ""  # change of a record that was fetched whole: the file does not say when
+        self.dates = {"cards": Counter(), "tasks": Counter()}
+        self.missing = {"downloads": Counter(), "creation dates": Counter()}  # dates of records without them
 
-    def add(self, batch: list[PTM]) -> None:
-        self.models += len(batch)
-        for model in batch:
-            self.without_metadata += not has_metadata(model)
-            modified = model.modified
-            if modified and modified > self.newest and MONTH.match(modified):
-                self.newest = modified
+    def add(self, batch: Batch) -> None:
+        self.models += len(batch.models)
+        taken = [model.taken for model in batch.partial]
+        self.whole += len(batch.models) - len(taken)
+        self.only_named += len([model for model in batch.without_card if not model.taken.hub])
+        self.dates["cards"].update([dates.card for dates in taken if dates.card])
+        self.dates["tasks"].update([dates.hub for dates in taken if dates.hub])
+        without_downloads = [model for model in batch.hub if model.downloads is None]
+        without_creation = [model for model in batch.hub if not model.created]
+        self.missing["downloads"].update([model.taken and model.taken.hub for model in without_downloads])
+        self.missing["creation dates"].update([model.taken and model.taken.hub for model in without_creation])
+        if len(taken) < len(batch.models):
+            for modified in [model.modified for model in batch.models if model.taken is None]:
+                if modified and modified > self.newest and DAY.match(modified):
+                    self.newest = modified
 
     def result(self) -> dict:
+        newest = self.newest[:10]
+        days, texts = {newest}, {}
+        for dates in self.dates.values():
+            dates[None] = self.whole
+        for field, missing in self.missing.items():
+            self.dates[field] = self.dates["tasks"] - missing
+        for field, dates in self.dates.items():
+            valid = Counter({date: n for date, n in dates.items() if date and DAY.fullmatch(date)})
+            if dates[None] and newest:
+                valid[newest] += dates[None]
+            texts[field] = describe_dates(valid)
+            days.update(valid)
         return {
             "models": self.models,
-            "without_metadata": self.without_metadata,
-            "as_of": self.newest[:10] or None,
+            "known": self.models - self.only_named,
+            "without_metadata": self.only_named,
+            "as_of": max(days) or None,
+            "dates": texts,
         }
+
+
+def describe_dates(dates: Counter) -> str:
+    """Write when fields were taken: a day, or a range and the day of most of them."""
+    if not dates:
+        return "an unknown date"
+    first, last = min(dates), max(dates)
+    if first == last:
+        return first
+    day = max(dates, key=dates.get)
+    mostly = f", mostly {day}" if dates[day] * 2 > dates.total() else ""
+    return f"{first} to {last}{mostly}"
+
+
+def with_downloads(models: list[PTM]) -> list[PTM]:
+    """Return the models whose downloads are known."""
+    return [model for model in models if model.downloads is not None and model.downloads >= 0]
 
 
 class Downloads:
@@ -85,15 +154,17 @@ class Downloads:
     def __init__(self):
         self.values = Counter()  # downloads -> models: far fewer entries than models
         self.top = []  # (downloads, id) of the most downloaded models
-        self.verified, self.unverified = [0, 0], [0, 0]  # models, downloads
+        self.verified, self.unverified, self.without_card = [0, 0], [0, 0], [0, 0]  # models, downloads
 
-    def add(self, batch: list[PTM]) -> None:
-        known = [model for model in batch if model.downloads is not None and model.downloads >= 0]
+    def add(self, batch: Batch) -> None:
+        known = with_downloads(batch.hub)
         self.values.update([model.downloads for model in known])
-        for model in known:
-            if model.claims:
-                is_verified = any(claim.verified for claim in model.claims)
-                row = self.verified if is_verified else self.unverified
+        without_card = [model.downloads for model in with_downloads(batch.without_card) if model.taken.hub]
+        self.without_card[0] += len(without_card)
+        self.without_card[1] += sum(without_card)
+        for model in with_downloads(batch.claiming):
+            if model.is_known("downloads"):
+                row = self.verified if any(claim.verified for claim in model.claims) else self.unverified
                 row[0] += 1
                 row[1] += model.downloads
         least = self.top[-1][0] if len(self.top) == TOP else -1
@@ -104,22 +175,26 @@ class Downloads:
     def result(self) -> dict:
         n = self.values.total()
         total = sum(value * count for value, count in self.values.items())
-        no_claim = [n - self.verified[0] - self.unverified[0], total - self.verified[1] - self.unverified[1]]
         tops = {}
+        ordered = sorted(self.values.items(), reverse=True)
         for part in self.PARTS:
-            downloads = self.sum_of_top(-(-n * part // 1_000_000))
-            tops[f"{part / 10_000:g}%"] = {"downloads": downloads, "fraction": ratio(downloads, total)}
+            downloads = sum_of_top(ordered, -(-n * part // 1_000_000))
+            row = {"downloads": downloads, "known": n, "fraction": ratio(downloads, total)}
+            tops[f"{part / 10_000:g}%"] = row
+        known = (n - self.without_card[0], total - self.without_card[1])
+        no_claim = [all - self.verified[i] - self.unverified[i] for i, all in enumerate(known)]
         return {
             "models": n,
+            "known": n,
             "downloads": total,
             "gini": self.gini(n, total),
             "top": {truncate(name): count for count, name in self.top},
             "share_of_top": tops,
-            "models_by_downloads": self.ranges(),
+            "models_by_downloads": self.count_decades(),
             "by_claims": {
-                "verified claim": weighted(*self.verified, n, total),
-                "unverified claims only": weighted(*self.unverified, n, total),
-                "no claim": weighted(*no_claim, n, total),
+                "verified claim": weighted(*self.verified, *known),
+                "unverified claims only": weighted(*self.unverified, *known),
+                "no claim": weighted(*no_claim, *known),
             },
         }
 
@@ -131,117 +206,73 @@ class Downloads:
             below += count * value
         return 1 - area / (n * total) if total else None
 
-    def sum_of_top(self, models: int) -> int:
-        """Sum the downloads of this many models, the most downloaded."""
-        total = 0
-        for value, count in sorted(self.values.items(), reverse=True):
-            total += value * min(models, count)
-            models -= min(models, count)
-        return total
-
-    def ranges(self) -> dict[str, int]:
+    def count_decades(self) -> dict[str, int]:
         """Count models by powers of ten of their downloads."""
-        counts = {"0": self.values[0]}
-        for power in range(len(str(max(self.values, default=0)))):
-            low, high = 10**power, 10 ** (power + 1) - 1
-            models = sum(count for value, count in self.values.items() if low <= value <= high)
-            counts[f"{low:,}–{high:,}"] = models
-        return counts
+        decades = Counter()
+        for value, count in self.values.items():
+            decades[len(str(value)) if value else 0] += count
+        ranges = {"0": decades[0]}
+        for digits in range(1, max(decades, default=0) + 1):
+            ranges[f"{10 ** (digits - 1):,}–{10**digits - 1:,}"] = decades[digits]
+        return ranges
 
 
-class Growth:
-    """Count models and claims by the month in which the repository was created."""
-
-    RULE = (
-        "By createdAt, since 2022; the Hub dates 2022-03 all that is older than its creation dates. "
-        "If no record has createdAt, by lastModified: no growth, but the age of the last change. A claim "
-        "counts in the month of its model."
-    )
-
-    def __init__(self):
-        self.n = 0
-        self.models = {"created": Counter(), "last changed": Counter()}
-        self.claims = {"created": Counter(), "last changed": Counter()}
-
-    def add(self, batch: list[PTM]) -> None:
-        self.n += len(batch)
-        self.models["created"].update([model.created[:7] for model in batch if model.created])
-        self.models["last changed"].update([model.modified[:7] for model in batch if model.modified])
-        for model in batch:
-            if model.claims:
-                self.claims["created"][(model.created or "")[:7]] += len(model.claims)
-                self.claims["last changed"][(model.modified or "")[:7]] += len(model.claims)
-
-    def result(self) -> dict:
-        by = "created" if self.models["created"] else "last changed"
-        models, claims = self.models[by], self.claims[by]
-        known = [month for month in models if MONTH.fullmatch(month)]
-        if by == "created":
-            known = [month for month in known if month >= "2022"]
-        months = months_between(min(known), max(known)) if known else []
-        return {
-            "by": by,
-            "models": self.n,
-            "claims": claims.total(),
-            "undated": self.n - sum(models[month] for month in months),
-            "months": {month: {"models": models[month], "claims": claims[month]} for month in months},
-            "rule": self.RULE,
-        }
-
-
-def months_between(first: str, last: str) -> list[str]:
-    """List the months from `first` to `last`, also those in which nothing happened."""
-    start, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
-    return [f"{month // 12}-{month % 12 + 1:02}" for month in range(start, end + 1)]
+def sum_of_top(ordered: list[tuple[int, int]], models: int) -> int:
+    """Sum the downloads of this many models; `ordered` holds downloads and models with them, from the top."""
+    total = 0
+    for value, count in ordered:
+        total += value * min(models, count)
+        models -= min(models, count)
+        if not models:
+            break
+    return total
 
 
 SAFE_FORMATS = frozenset("safetensors gguf onnx tf jax flax tflite openvino coreml".split())  # no pickle
 RISK_TAGS = SAFE_FORMATS | {"pytorch", "custom_code"}
 
 
+LICENSES = {None: "none", "unknown": "unknown", "other": "other"}
+
+
 class Traits(NamedTuple):
-    """What a user should know about a model before loading it."""
+    """What a user should know about a model before loading it; None is not known."""
 
-    tags: frozenset[str]  # those of RISK_TAGS
-    license: str | None  # None, unknown, other or stated
-    is_gated: bool
-    has_task: bool
-    has_card: bool | None
+    tags: frozenset[str] | None = None  # those of RISK_TAGS
+    license: str | None = None  # none, unknown, other or stated
+    is_gated: bool | None = None
+    has_task: bool | None = None
+    has_card: bool | None = None
 
 
-PROPERTIES = {
-    "safetensors": lambda traits: "safetensors" in traits.tags,
-    "pickle only": lambda traits: "pytorch" in traits.tags and SAFE_FORMATS.isdisjoint(traits.tags),
-    "GGUF": lambda traits: "gguf" in traits.tags,
-    "ONNX": lambda traits: "onnx" in traits.tags,
-    "custom code": lambda traits: "custom_code" in traits.tags,
-    "no license stated": lambda traits: traits.license is None,
-    "license unknown or other": lambda traits: traits.license in ("unknown", "other"),
-    "gated": lambda traits: traits.is_gated,
-    "no task stated": lambda traits: not traits.has_task,
-    "no card data": lambda traits: not traits.has_card,
+PROPERTIES = {  # name -> the trait that says it, and how
+    "safetensors": ("tags", lambda tags: "safetensors" in tags),
+    "pickle only": ("tags", lambda tags: "pytorch" in tags and SAFE_FORMATS.isdisjoint(tags)),
+    "GGUF": ("tags", lambda tags: "gguf" in tags),
+    "ONNX": ("tags", lambda tags: "onnx" in tags),
+    "custom code": ("tags", lambda tags: "custom_code" in tags),
+    "no license stated": ("license", lambda license: license == "none"),
+    "license unknown or other": ("license", lambda license: license in ("unknown", "other")),
+    "gated": ("is_gated", lambda is_gated: is_gated),
+    "no task stated": ("has_task", lambda has_task: not has_task),
+    "no card data": ("has_card", lambda has_card: not has_card),
 }
 
 
 class ArtifactsAndRisks:
-    """Count weight formats and risks, by models and by their downloads."""
+    """Count weight formats and risks, by models and by their downloads, each of the models that show it."""
 
     RULE = (
-        "By the tags that the Hub derives from file names and configuration, of the records with more than a "
-        f"name. Pickle only: tagged pytorch and none of {', '.join(sorted(SAFE_FORMATS))}. A license may "
-        "stand only in the text of the card. No card data is left out where no record of the file has any."
+        "By the tags that the Hub derives from file names and configuration. Pickle only: tagged pytorch and "
+        f"none of {', '.join(sorted(SAFE_FORMATS))}. A license may stand only in the text of the card."
     )
 
     def __init__(self):
         self.kinds = {}  # traits -> [models, downloads]: a few hundred entries
 
-    def add(self, batch: list[PTM]) -> None:
-        for model in batch:
-            if not has_metadata(model):
-                continue
-            license = model.license if model.license in (None, "unknown", "other") else "stated"
-            tags = RISK_TAGS.intersection(model.tags)
-            traits = (tags, license, model.gated is not None, model.task is not None, model.has_card)
+    def add(self, batch: Batch) -> None:
+        for model in batch.models:
+            traits = traits_of(model)
             row = self.kinds.get(traits)
             if row is None:
                 row = self.kinds[traits] = [0, 0]
@@ -249,78 +280,49 @@ class ArtifactsAndRisks:
             row[1] += model.downloads or 0
 
     def result(self) -> dict:
-        kinds = [(Traits(*traits), models, downloads) for traits, (models, downloads) in self.kinds.items()]
-        n = sum(models for _, models, _ in kinds)
-        total = sum(downloads for _, _, downloads in kinds)
-        properties = {}
-        for name, holds in PROPERTIES.items():
-            matching = [(models, downloads) for traits, models, downloads in kinds if holds(traits)]
-            models = sum(models for models, _ in matching)
-            downloads = sum(downloads for _, downloads in matching)
-            properties[name] = weighted(models, downloads, n, total)
-        if all(traits.has_card is None for traits, _, _ in kinds):
-            del properties["no card data"]  # the records were fetched without card data
-        return {"models": n, "downloads": total, "properties": properties, "rule": self.RULE}
-
-
-class Dependencies:
-    """Count the base models and data sets that models name, by their tags."""
-
-    def __init__(self):
-        self.n = 0
-        self.base_models, self.datasets = Mentions(), Mentions()
-        self.relations = Counter()
-
-    def add(self, batch: list[PTM]) -> None:
-        self.n += len(batch)
-        for model in batch:
-            tags = " ".join(model.tags)  # searched much faster than tag by tag
-            if "dataset:" in tags:
-                self.datasets.add(set(model.tags_after("dataset:")))
-            if "base_model:" in tags:
-                self.base_models.add(set(base_models(model)))
-                relations = [relation for relation in RELATIONS if f"base_model:{relation}:" in tags]
-                self.relations.update(relations or ["unstated"])
-
-    def result(self) -> dict:
+        kinds = [(Traits(*traits), *row) for traits, row in self.kinds.items()]
         return {
-            "models": self.n,
-            "base_models": self.base_models.result(),
-            "datasets": self.datasets.result(),
-            "relations": dict(self.relations),
+            "models": sum(models for _, models, _ in kinds),
+            "known": sum(models for traits, models, _ in kinds if any(known is not None for known in traits)),
+            "properties": {name: count_property(kinds, *PROPERTIES[name]) for name in PROPERTIES},
+            "rule": self.RULE,
         }
 
 
-class Mentions:
-    """Count how many models name each of some names."""
+def traits_of(model: PTM) -> tuple:
+    """Return the traits of a model, as a plain tuple, which is made faster than `Traits`."""
+    taken, has_task = model.taken, model.task is not None
+    if taken is None:
+        license = LICENSES.get(model.license, "stated")
+        return RISK_TAGS.intersection(model.tags), license, model.gated is not None, has_task, model.has_card
+    tags = license = None
+    if taken.card:
+        tags, license = RISK_TAGS.intersection(model.tags), LICENSES.get(model.license, "stated")
+    return tags, license, None, has_task if taken.hub else None, model.has_card
 
-    def __init__(self):
-        self.models = self.links = 0
-        self.names = Counter()
 
-    def add(self, names: set[str]) -> None:
-        self.models += bool(names)
-        self.links += len(names)
-        self.names.update(names)
-
-    def result(self) -> dict:
-        return {
-            "models": self.models,
-            "links": self.links,
-            "distinct": len(self.names),
-            "top": top(self.names),
-            "share_of_top_10": ratio(sum(top(self.names, 10).values()), self.links),
-        }
+def count_property(kinds: list[tuple], trait: str, holds: Callable) -> dict:
+    """Count the models with a property, and their downloads, out of those of which the trait is known."""
+    known = known_downloads = with_property = downloads = 0
+    for traits, models_of_kind, downloads_of_kind in kinds:
+        value = getattr(traits, trait)
+        if value is not None:
+            known += models_of_kind
+            known_downloads += downloads_of_kind
+            if holds(value):
+                with_property += models_of_kind
+                downloads += downloads_of_kind
+    return weighted(with_property, downloads, known, known_downloads)
 
 
 class DownloadsOf:
     """Find today's downloads of some models."""
 
     def __init__(self, ids: Collection[str]):
-        self.ids, self.downloads = ids, {}
+        self.ids, self.downloads = frozenset(ids), {}
 
-    def add(self, batch: list[PTM]) -> None:
-        for model in batch:
+    def add(self, batch: Batch) -> None:
+        for model in batch.hub:
             if model.id in self.ids and model.downloads is not None:
                 self.downloads[model.id] = model.downloads
 
