@@ -35,6 +35,11 @@ class Panel:
     series: tuple[str, ...] = ()  # names the bars of each row
     in_table: bool = False  # the table shows its rows, too
 
+    def texts(self, name: str) -> list[str]:
+        """Write the counts of a row, with the names of their series."""
+        pairs = zip(self.data[name], self.series or ("",), strict=True)
+        return [f"{format_share(*count)} {series}".strip() for count, series in pairs]
+
     @property
     def height(self) -> float:
         """Inches that the panel needs."""
@@ -65,11 +70,11 @@ def find(k: int, what: str, n: int) -> str:
 
 
 def say_dates(dates: dict[str, str], *fields: str) -> str:
-    """Say of when these fields are: "Cards of 2022-02-15; tasks and downloads of 2022-10-01."."""
+    """Say of when these fields are: "Cards of 2022-02-15; tasks, downloads of 2022-10-01."."""
     names = {}  # date -> fields
     for field in fields:
         names.setdefault(dates[field], []).append(field)
-    parts = [f"{' and '.join(group)} of {date}" for date, group in names.items()]
+    parts = [f"{', '.join(group)} of {date}" for date, group in names.items()]
     return "; ".join(parts).capitalize() + "."
 
 
@@ -80,8 +85,8 @@ def share_bars(title: str, counts: dict[str, int], n: int, in_table: bool = Fals
 
 
 def ordered_bars(title: str, counts: dict[str, int], n: int) -> Panel:
-    """Make bars of all counts out of n, in their order."""
-    return Panel(title, {name: [Count(count, n)] for name, count in counts.items()})
+    """Make bars of all counts out of n that are not 0, in their order."""
+    return Panel(title, {name: [Count(count, n)] for name, count in counts.items() if count})
 
 
 def by_share(rows: dict[str, list[Count]]) -> dict[str, list[Count]]:
@@ -115,7 +120,7 @@ def compose_claim_contents(trend: dict, dates: dict) -> TrendFigure:
     per_model = {f"{name} claim{'s' * (name != '1')}": n for name, n in trend["claims_per_model"].items()}
     return TrendFigure(
         "claim_contents",
-        find(count, f"claims are about {label(metric, 40)}", claims),
+        find(count, f"claims name the metric {label(metric, 40)}", claims),
         f"{claims:,} claims of {models:,} models, of {trend['known']:,} whose card is known. "
         f"{say_dates(dates, 'cards')}",
         (
@@ -154,7 +159,7 @@ def compose_downloads(trend: dict, dates: dict) -> TrendFigure:
             tops[f"top {part} of models"] = [Count(row["downloads"], total)]
     return TrendFigure(
         "downloads",
-        find(trend["share_of_top"]["1%"]["downloads"], "downloads are of 1% of models", total),
+        find(trend["share_of_top"]["1%"]["downloads"], "downloads go to 1% of models", total),
         f"Downloads in 30 days of the {trend['known']:,} models of which they are known. "
         f"{say_dates(dates, 'downloads', 'cards')}",
         (
@@ -182,9 +187,7 @@ def compose_registries(trend: dict, dates: dict) -> TrendFigure:
         text,
         (
             Panel("Downloads per month by rank, logarithmic scale", lines, draw_lines),
-            share_bars(
-                f"Pre-trained models on the hubs, {as_of}", trend["hubs"], sum(trend["hubs"].values())
-            ),
+            share_bars(f"Pre-trained models on the hubs, {as_of}", trend["hubs"], trend["models_on_hubs"]),
         ),
     )
 
@@ -195,7 +198,7 @@ def compose_growth(trend: dict, dates: dict) -> TrendFigure:
     columns.update({month: row["models"] for month, row in months.items()})
     shares = {}
     for month, row in months.items():
-        shares[month] = row["with_claims"] / row["known"] if row["known"] >= ENOUGH_CARDS else None
+        shares[month] = row["fraction"] if row["known"] >= ENOUGH_CARDS else None
     verb = "were created" if trend["by"] == "created" else "last changed"
     panels = [Panel(f"Models by the month in which they {verb}", columns, draw_columns)]
     if any(shares.values()):
@@ -276,7 +279,7 @@ def compose_study_and_today(trend: dict, dates: dict) -> TrendFigure:
     return TrendFigure(
         "study_and_today",
         f"Models with a claim: {shares[0]} in the study, {shares[1]} in these records",
-        f"By task: {totals[0]['n']:,} of the study's {trend['models']['study']:,} models of {trend['as_of']}, "
+        f"By task: {totals[0]['n']:,} of the study's {trend['models']['study']:,} models ({trend['as_of']}) "
         f"and the {totals[1]['n']:,} of these {trend['models']['today']:,} whose card is known. "
         f"{say_dates(dates, 'cards', 'tasks')}",
         (Panel("Models with a claim", by_share(rows), series=("in the study", "in these records")),),
@@ -336,7 +339,7 @@ def simplify(figure: TrendFigure) -> TrendFigure:
         if len(rows) > 1:
             panels.append(replace(panel, data=rows))
         else:
-            parts += [f"{name} {format_share(*counts[0])}" for name, counts in rows.items()]
+            parts += [f"{name} {', '.join(panel.texts(name))}" for name in rows]
         parts += [f"none: {', '.join(absent)}"] if absent else []
         parts += [f"not known: {', '.join(unknown)}"] if unknown else []
         notes += [f"{panel.title}: {'; '.join(parts)}"] if parts else []
@@ -362,10 +365,20 @@ def draw_figure(content: TrendFigure):
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, panel in zip(axes, content.panels, strict=True):
         if len(heights) > 1:
-            ax.set_title(panel.title, loc="left", fontsize=11)
+            draw_panel_title(ax, panel.title)
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=10)
         panel.draw(ax, panel.data, *([panel.series] if panel.series else []))
     figure.text(0.012, 1 - 0.1 / height, title, fontsize=13, fontweight="bold", va="top")
     figure.text(0.012, 1 - (head - 0.1) / height, subtitle, fontsize=9.5, color="0.25", va="bottom")
     return figure
+
+
+def draw_panel_title(ax, title: str) -> None:
+    """Write a panel's title above it, from the left of the figure."""
+    ax.set_title(" ", fontsize=11)  # makes room
+    place = ("figure fraction", "axes fraction")
+    text = ax.annotate(
+        title, (0.012, 1), xycoords=place, xytext=(0, 6), textcoords="offset points", fontsize=11
+    )
+    text.set_in_layout(False)

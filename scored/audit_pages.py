@@ -3,10 +3,10 @@
 from msgspec import UNSET, UnsetType
 
 from ptm import PTM
-from scored.audit_figures import Panel, TrendFigure
+from scored.audit_figures import TrendFigure
 from scored.claims import Claim
 from scored.comparisons import Comparison, ComparisonFile
-from scored.plots import format_share, printable
+from scored.plots import printable
 from scored.trends import SAFE_FORMATS, base_models
 
 # ── One model ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,27 +87,16 @@ def comparison_text(row: Comparison) -> str:
 
 def table(about: dict, figures: list[TrendFigure]) -> list[str]:
     """Show what each figure says, the rows of some, and what needs no figure."""
-    lines = [f"{about['models']:,} records; of {about['without_metadata']:,} only the name is known"]
+    lines = [f"{about['models']:,} records, {about['without_metadata']:,} of them only a name"]
     for figure in figures:
         if not figure.panels and not figure.notes:
-            lines += ["", f"{figure.title}: no figure"]
+            lines += ["", f"{figure.title} ({figure.name} is not drawn)"]
             continue
         lines += ["", figure.title, f"  {figure.subtitle}"]
         for panel in figure.panels:
-            if panel.in_table:
-                lines += table_rows(panel)
+            for name in panel.data if panel.in_table else ():
+                lines.append(f"    {printable(name, 36):36} {', '.join(panel.texts(name))}")
         lines += [f"  {printable(note, 300)}" for note in figure.notes]
-    return lines
-
-
-def table_rows(panel: Panel) -> list[str]:
-    """Show each row of a panel."""
-    lines = []
-    for name, counts in panel.data.items():
-        texts = []
-        for count, series in zip(counts, panel.series or ("",), strict=True):
-            texts.append(f"{format_share(*count)} {series}".strip())
-        lines.append(f"    {printable(name, 36):36} {', '.join(texts)}")
     return lines
 
 

@@ -41,6 +41,7 @@ def compare_registries(study: dict, downloads: dict) -> dict:
         "hugging_face_in_these_records": downloads["top"],
         "known": downloads["known"],
         "hubs": study["hubs"]["pretrained_models"],
+        "models_on_hubs": sum(study["hubs"]["pretrained_models"].values()),
     }
 
 

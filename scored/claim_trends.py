@@ -31,7 +31,7 @@ class ClaimsByTask:
     def add(self, batch: Batch) -> None:
         self.n += len(batch.models)
         self.models.update([model.task or NO_TASK for model in batch.hub])
-        self.models[UNKNOWN_TASK] += len(batch.without_hub)
+        self.models.update([UNKNOWN_TASK] * len(batch.without_hub))
         self.without_card.update([stated_task(model) for model in batch.without_card])
         self.with_claims.update([stated_task(model) for model in batch.claiming])
 

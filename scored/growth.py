@@ -3,6 +3,7 @@
 from collections import Counter
 
 from ptm import PTM
+from scored.intervals import ratio
 from scored.trends import MONTH, Batch
 
 BEFORE = "before"
@@ -67,10 +68,12 @@ class Months:
         dated = [month for month in self.models if MONTH.fullmatch(month)]
         rows = {}
         for month in months_between(min(dated), max(dated)) if dated else ():
+            known = self.models[month] - self.without_card[month]
             rows[month] = {
                 "models": self.models[month],
-                "known": self.models[month] - self.without_card[month],
+                "known": known,
                 "with_claims": self.with_claims[month],
+                "fraction": ratio(self.with_claims[month], known),
                 "claims": self.claims[month],
             }
         return rows

@@ -281,6 +281,8 @@ class ArtifactsAndRisks:
 
     def result(self) -> dict:
         kinds = [(Traits(*traits), *row) for traits, row in self.kinds.items()]
+        if not any(traits.has_card for traits, _, _ in kinds):  # the records were fetched without card data
+            kinds = [(traits._replace(has_card=None), *row) for traits, *row in kinds]
         return {
             "models": sum(models for _, models, _ in kinds),
             "known": sum(models for traits, models, _ in kinds if any(known is not None for known in traits)),
@@ -294,11 +296,17 @@ def traits_of(model: PTM) -> tuple:
     taken, has_task = model.taken, model.task is not None
     if taken is None:
         license = LICENSES.get(model.license, "stated")
-        return RISK_TAGS.intersection(model.tags), license, model.gated is not None, has_task, model.has_card
+        return (
+            RISK_TAGS.intersection(model.tags),
+            license,
+            model.gated is not None,
+            has_task,
+            bool(model.has_card),
+        )
     tags = license = None
     if taken.card:
         tags, license = RISK_TAGS.intersection(model.tags), LICENSES.get(model.license, "stated")
-    return tags, license, None, has_task if taken.hub else None, model.has_card
+    return tags, license, None, has_task if taken.hub else None, None
 
 
 def count_property(kinds: list[tuple], trait: str, holds: Callable) -> dict:

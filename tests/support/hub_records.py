@@ -67,4 +67,20 @@ def hostile_records() -> list[dict]:
                 cardData={"model-index": index},
             )
             records.append(raw)
+        records += hostile_family(text, i)
     return records
+
+
+def hostile_family(text: str, number: int) -> list[dict]:
+    """Make models and their base, of the Hub's types, with a hostile name, license and data set."""
+    index = [{"results": [{"dataset": {"type": text}, "metrics": [{"type": text, "value": text}]}]}]
+    tags = [f"base_model:{text}/base", f"license:{text}", f"dataset:{text}"]
+    months = {
+        "createdAt": f"2024-{1 + number % 12:02}-01",
+        "pipeline_tag": ("fill-mask", "translation")[number % 2],
+    }
+    return [
+        record(f"{text}/base", tags=[f"license:{number}"]),
+        record(f"{text}/rejected", tags=tags, cardData={"model-index": index}, **months),
+        {**claiming(f"{text}/claim", 0.5 + number / 100), **months},
+    ]

@@ -118,8 +118,8 @@ def test_pickle_tag_agrees_with_the_files():
         by_file = any(file.endswith("pytorch_model.bin") for file in files) and not any(
             file.endswith((".h5", ".msgpack", ".onnx", ".safetensors", ".tflite")) for file in files
         )
-        traits = trends.Traits(trends.RISK_TAGS.intersection(raw["tags"]), None, False, False, None)
-        agree += by_file == trends.PROPERTIES["pickle only"](traits)
+        _, is_pickle_only = trends.PROPERTIES["pickle only"]
+        agree += by_file == is_pickle_only(trends.RISK_TAGS.intersection(raw["tags"]))
         total += 1
     assert total == 29_432 and agree / total > 0.97
 
@@ -132,7 +132,7 @@ def test_small_tasks_are_folded_and_nothing_lost():
     counts = count_trends(records)["trends"]["claims_by_task"]
     models = {task: row["models"] for task, row in counts["tasks"].items()}
     assert models == {"big": 3000, "edge": 30, "no task stated": 40, "other": 29}
-    assert counts["folded"] == {"small": {"models": 29, "with_claims": 0}}
+    assert counts["folded"] == {"small": {"models": 29, "known": 29, "with_claims": 0, "fraction": 0}}
 
 
 def test_claims_equal_to_others_and_to_the_base():
@@ -150,8 +150,9 @@ def test_claims_equal_to_others_and_to_the_base():
         counts = count_trends(order)["trends"]
         equal = counts["claim_quality"]["equal"]
         assert (equal["claims"], equal["shared_by_2_or_more"], equal["shared_by_10_or_more"]) == (4, 2, 0)
-        assert (equal["claims_of_derived_models"], equal["same_as_base_model"]) == (2, 1)
         assert list(equal["most_shared"].values()) == [2]
+        claims = counts["families"]["claims"]
+        assert (claims["known"], claims["same_as_base_model"]) == (2, 1)
     quality, impossible = counts["claim_quality"], claim_trends.IMPOSSIBLE
     assert quality["rejected_because"] == {"out of range": 1}
     assert quality["impossible_values"] == {"rejected, out of range": 1, impossible: 1}
@@ -162,19 +163,20 @@ def test_claims_equal_to_others_and_to_the_base():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 40)), max_size=40))
 def test_shared_claims_equal_a_count_over_all_pairs(models):
-    shared = claim_trends.SharedClaims()
+    records = []
     stated = [0.1001 + value / 10_000 for value, _ in models]
     bases = [base if 0 <= base < len(models) else None for _, base in models]
     for i, value in enumerate(stated):
         base = None if bases[i] is None else f"m/{bases[i]}"
-        shared.add(PTM.from_record(claiming(f"m/{i}", value, base=base)))
-    counts = shared.result()
+        records.append(claiming(f"m/{i}", value, base=base))
+    counted = count_trends(records)["trends"]
+    counts, families = counted["claim_quality"]["equal"], counted["families"]["claims"]
     assert counts["claims"] == len(models)
     assert counts["shared_by_2_or_more"] == sum(stated.count(value) > 1 for value in stated)
     assert counts["shared_by_10_or_more"] == sum(stated.count(value) > 9 for value in stated)
     derived = [i for i, base in enumerate(bases) if base is not None]
-    assert counts["claims_of_derived_models"] == len(derived)
-    assert counts["same_as_base_model"] == sum(stated[i] == stated[bases[i]] for i in derived)
+    assert families["known"] == len(derived)
+    assert families["same_as_base_model"] == sum(stated[i] == stated[bases[i]] for i in derived)
 
 
 def test_a_config_is_not_taken_for_a_split():
@@ -211,18 +213,21 @@ def test_npm_is_converted_to_months_and_the_study_stays():
 
 
 def test_growth_by_creation_with_gaps_and_garbage():
-    dates = ["2024-11-30T1", "2025-02-01T1", "2025-02-02T1", "2021-01-01T1", "9999", "\u202e", None]
+    dates = ["2021-12-30T1", "2022-03-01T1", "2022-03-02T09:28:19.000Z", "9999", "\u202e", None]
+    dates += ["2022-03-02T23:29:04.000Z", "2022-03-02T23:29:05.000Z"]  # the Hub's, of everything older
     records = [record(f"m/{i}", createdAt=date) for i, date in enumerate(dates)]
     counts = count_trends(records)["trends"]["growth"]
     months = {month: row["models"] for month, row in counts["months"].items()}
-    assert months == {"2024-11": 1, "2024-12": 0, "2025-01": 0, "2025-02": 2}
-    assert (counts["by"], counts["undated"]) == ("created", 4)
+    assert months == {"2021-12": 1, "2022-01": 0, "2022-02": 0, "2022-03": 2}
+    assert (counts["by"], counts["before"], counts["undated"], counts["known"]) == ("created", 2, 3, 5)
 
 
 def test_records_with_only_a_name_are_not_risks():
     tags = ["pytorch", "safetensors", "custom_code"]
-    counts = count_trends([{"id": "a/b"}, record("c/d", tags=tags, gated="auto")])
-    assert counts["about"] == {"models": 2, "without_metadata": 1, "as_of": "2026-05-01"}
+    named = {"id": "a/b", "taken": {"name": "2022-08-15"}}
+    counts = count_trends([named, record("c/d", tags=tags, gated="auto")])
+    about = {key: counts["about"][key] for key in ("models", "known", "without_metadata", "as_of")}
+    assert about == {"models": 2, "known": 1, "without_metadata": 1, "as_of": "2026-05-01"}
     rows = counts["trends"]["artifacts_and_risks"]["properties"]
     assert {name for name, row in rows.items() if row["models"]} == {
         "safetensors",
@@ -231,7 +236,8 @@ def test_records_with_only_a_name_are_not_risks():
         "gated",
         "no task stated",
     }
-    assert "no card data" not in rows
+    known = {name: row["known"] for name, row in rows.items()}
+    assert known.pop("no card data") == 0 and set(known.values()) == {1}
 
 
 def test_downloads_of_the_studys_models_stand_beside_today():
