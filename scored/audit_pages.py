@@ -15,8 +15,10 @@ from scored.trends import SAFE_FORMATS, base_models
 def model_page(model: PTM, rank: int, n: int, comparisons: ComparisonFile | None) -> list[str]:
     """Say what the records and the measurements hold about one model, the `rank`-th of `n` by downloads."""
     lines = [printable(model.id, 120)]
-    for name, value in model_facts(model, rank, n).items():
-        lines.append(f"  {name:13} {printable(value, 100) if value else 'not stated'}")
+    for name, (attribute, value) in model_facts(model, rank, n).items():
+        missing = "not stated" if model.is_known(attribute) else "not known"
+        date = f" ({model.date_taken(attribute)})" if model.date_taken(attribute) else ""
+        lines.append(f"  {name:13} {printable(value or missing, 100)}{printable(date)}")
     lines += [claim_line(claim) for claim in model.claims]
     lines += [f"{claim_line(claim)}, proposed in a pull request" for claim in model.proposals]
     for rejected in model.rejected:
@@ -25,24 +27,26 @@ def model_page(model: PTM, rank: int, n: int, comparisons: ComparisonFile | None
     return [*lines, f"  {'measured':13} {len(measured) or 'not compared (assets/data/err.json)'}", *measured]
 
 
-def model_facts(model: PTM, rank: int, n: int) -> dict[str, str | None]:
-    """List what the record states about a model; None for what it does not."""
+def model_facts(model: PTM, rank: int, n: int) -> dict[str, tuple[str, str | None]]:
+    """List what the record states about a model, each with the attribute it is from; None for nothing."""
     formats = sorted(SAFE_FORMATS.intersection(model.tags))
     if "pytorch" in model.tags:
         formats.insert(0, "pickle")
-    downloads = None
+    downloads = claims = None
     if model.downloads is not None:
         downloads = f"{model.downloads:,} in 30 days, rank {rank:,} of {n:,}"
+    if model.is_known("claims"):
+        claims = f"{len(model.claims)}; {len(model.rejected)} rejected"
     return {
-        "task": model.task,
-        "downloads": downloads,
-        "license": model.license,
-        "formats": ", ".join(formats),
-        "custom code": "yes" if "custom_code" in model.tags else None,
-        "gated": model.gated,
-        "base models": ", ".join(base_models(model)),
-        "last change": model.modified,
-        "claims": f"{len(model.claims)}; {len(model.rejected)} rejected",
+        "task": ("task", model.task),
+        "downloads": ("downloads", downloads),
+        "license": ("license", model.license),
+        "formats": ("tags", ", ".join(formats)),
+        "custom code": ("tags", "yes" if "custom_code" in model.tags else None),
+        "gated": ("gated", model.gated),
+        "base models": ("tags", ", ".join(base_models(model))),
+        "last change": ("modified", model.modified),
+        "claims": ("claims", claims),
     }
 
 
@@ -66,7 +70,8 @@ def measured_lines(name: str, comparisons: ComparisonFile | None) -> list[str]:
     """Describe each comparison of a model in err.json."""
     lines = []
     for series in comparisons.series if comparisons else ():
-        series_name = f"measured {printable(series.measured)}, protocol {printable(series.protocol)}"
+        date = f"measured {printable(series.measured)}, " if series.measured else ""
+        series_name = f"{date}protocol {printable(series.protocol)}"
         for dataset, summary in series.datasets.items():
             for row in summary.models:
                 if row.model == name:

@@ -7,6 +7,7 @@ from scored.comparisons import ComparisonFile
 from scored.files import ROOT, read_json
 from scored.intervals import ratio
 from scored.trends import weighted
+from scored.verdicts import STANDARD
 
 DATA = ROOT / "assets" / "data"
 COUNTS = ("models", "known", "with_claims")
@@ -93,15 +94,15 @@ def compare_tasks(study: dict, tasks: dict, folded: dict) -> dict:
 
 
 def measured_verdicts(comparisons: ComparisonFile | None) -> dict[str, str]:
-    """Return the verdict on each model's headline claim; one under `standard` before any other."""
-    verdicts, standard = {}, {}
-    for series in comparisons.series if comparisons else ():
-        chosen = standard if series.protocol == "standard" else verdicts
+    """Return the verdict on each model's headline claim: under `standard`, else the first in the file."""
+    verdicts = {}
+    all_series = comparisons.series if comparisons else []
+    for series in sorted(all_series, key=lambda each: each.protocol != STANDARD):
         for summary in series.datasets.values():
             for row in summary.models:
                 if row.headline and row.model:
-                    chosen[row.model] = row.verdict
-    return {**verdicts, **standard}
+                    verdicts.setdefault(row.model, row.verdict)
+    return verdicts
 
 
 def sum_by_verdict(verdicts: dict[str, str], downloads_of: dict[str, int]) -> dict:
@@ -117,7 +118,7 @@ def sum_by_verdict(verdicts: dict[str, str], downloads_of: dict[str, int]) -> di
         "known": totals[0],
         "downloads": totals[1],
         "verdicts": {verdict: weighted(models[verdict], downloads[verdict], *totals) for verdict in models},
-        "rule": "The verdict on the headline claim in err.json; one under `standard` before any other.",
+        "rule": "The verdict on the headline claim in err.json; the one under `standard`, else the first.",
     }
 
 

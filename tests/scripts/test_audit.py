@@ -100,6 +100,18 @@ def test_page_of_a_model(run_script, some):
     assert "accuracy 0.9123 on imdb: self-reported, model-index, unit fraction, no split" in page
 
 
+def test_page_says_what_is_not_known_and_of_when_the_rest_is(run_script, tmp_path):
+    path = tmp_path / "taken.json"
+    raw = {"id": "a/b", "pipeline_tag": "fill-mask", "downloads": 7, "taken": {"hub": "2022-10-01"}}
+    write_records(path, [json.dumps(raw).encode()])
+    page = run_script(audit.main, "--modelinfo", path, "a/b").out
+    facts = dict(re.findall(r"^  (\w[\w ]*?)  +(.*)$", page, re.M))
+    assert facts["task"] == "fill-mask (2022-10-01)"
+    assert facts["downloads"] == "7 in 30 days, rank 1 of 1 (2022-10-01)"
+    unknown = ("license", "formats", "custom code", "gated", "base models", "last change", "claims")
+    assert {name for name, fact in facts.items() if fact == "not known"} == set(unknown)
+
+
 def test_page_of_a_model_of_the_study(run_script):
     page = run_script(audit.main, "facebook/detr-resnet-50").out
     assert "claimed 0.42, measured 0.397, discrepancy -2.3 points" in page
