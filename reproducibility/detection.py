@@ -312,7 +312,9 @@ def repairs(model_facts: dict) -> dict[str, list]:
         "resize and crop": [
             {"do_resize": True, "size": size} for size in sizes if size != published.get("size")
         ],
-        **{choice: pixels[choice] for choice in ("mean/std", "pixel scaling", "channel order")},
+        "mean/std": pixels["mean/std"],
+        "pixel scaling": pixels["pixel scaling"],
+        "channel order": pixels["channel order"],
     }
 
 
