@@ -43,7 +43,7 @@ from scored.claims import read_value
 from scored.cli import run
 from scored.files import UserError, atomic_write, read_json, write_json
 from scored.hub_records import HubRecord, read_page, read_record
-from zoo import COCO, PARTS_OF, coco_folder, encoded, examples, measure, photo, places
+from zoo import COCO, PARTS_OF, coco_folder, encoded, examples, give_intervals, measure, photo, places
 
 FEW, MANY = 100, 400  # inputs that hypothesis draws in CI
 few, many = profiles.draw(FEW), profiles.draw(MANY)
@@ -625,7 +625,7 @@ def found_by(data: Data) -> pa.Table:
 @few
 @given(st.data())
 def test_any_annotations_are_rejected_or_scored_as_by_pycocotools(tmp_path, monkeypatch, data):
-    monkeypatch.setattr(detection, "RESAMPLES", 2)
+    give_intervals(monkeypatch)
     file = changed(data.draw, COCO)
     try:
         read = detection.load_data(coco_folder(tmp_path, json.dumps(file)), "validation")

@@ -111,6 +111,19 @@ def test_image_drawn_twice_occurs_twice_in_a_resample():
     assert (coco.resampled(ids, NAMES, truth, rows, 3, seed=8) != stats).any()
 
 
+def test_half_sample_scores_as_by_pycocotools():
+    made, rows = generated(n_images=25)
+    ids, truth = made["ids"], made["truth"]
+    stats = coco.half_samples(ids, NAMES, truth, rows, 3, seed=7)
+    rng = np.random.default_rng(7)
+    for got in stats:
+        half = np.sort(rng.choice(ids, 12, replace=False))
+        part = {name: values[np.isin(truth["image_id"], half)] for name, values in truth.items()}
+        wanted = reference.coco_stats(half, NAMES, part, rows[np.isin(rows[:, 0], half)])
+        assert got.tolist() == wanted.tolist()
+    assert (coco.half_samples(ids, NAMES, truth, rows, 3, seed=8) != stats).any()
+
+
 def test_interval_by_hand():
     draws = np.r_[np.linspace(0.4, 0.6, 41), np.nan]  # percentiles 0.405 and 0.595, mirrored at the number
     assert coco.interval(0.48, draws) == pytest.approx([0.365, 0.555])
@@ -124,7 +137,7 @@ def test_interval_is_given_only_where_its_coverage_was_shown(monkeypatch):
     metrics = {"AP": 0.5, "AR1": 0.4, "APs": 0.3}
     intervals, methods = coco.intervals(metrics, made["ids"], NAMES, made["truth"], rows)
     assert list(intervals) == ["AR1"] and intervals["AR1"][0] < intervals["AR1"][1]
-    assert methods["AR1"] == "basic bootstrap over images, 200 resamples"
+    assert methods["AR1"] == "200 half-samples of the images, mirrored at the value"
     assert methods["AP"] == "none: shown to cover the true value only on 5,000 images or more"
     assert methods["APs"] == "none: shown to cover the true value on no number of images"
 
