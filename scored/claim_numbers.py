@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scored.intervals import wilson, wilson_at
+from scored.intervals import wilson_at
 
 PROPORTIONS = {"accuracy", "accuracy-top5", "f1-micro"}  # k of n examples, so that Wilson's interval holds
 CLOSE = 0.5  # points: "close" on the same examples; a coarser claim counts as this precise
@@ -50,7 +50,7 @@ def measured_interval(row: dict, metric: str) -> Sequence[float] | None:
     interval = (row.get("intervals") or {}).get(metric)
     if interval is None and metric in PROPORTIONS:
         n = row["examples"]["expected"]
-        return wilson(round(row["metrics"][metric] * n), n)
+        return wilson_at(row["metrics"][metric], n) if n else None
     return interval
 
 

@@ -26,7 +26,7 @@ def explain_close(comparison: Comparison, name: str, chance: float | None) -> st
         return f"agrees with {name}, but no interval is known that would exclude a coincidence"
     decimals = round(-math.log10(comparison.precision_points / 50))
     digits = DIGITS[decimals] if decimals < len(DIGITS) else "its digits"
-    return f"agrees with {name}, but {digits} cannot tell (chance of coincidence up to {chance:.0%})"
+    return f"agrees with {name}, but {digits} cannot tell (chance of coincidence {chance:.0%})"
 
 
 def explain_misses(comparison: Comparison, interval: list[float] | None) -> str:
