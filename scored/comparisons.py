@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 from scored.files import display_path
 from scored.schema import Count, check, read_versioned
 
+OTHER_SAMPLE = "another sample"  # the possible split that nobody named
+
 
 class PossibleSplit(msgspec.Struct, frozen=True, kw_only=True):
     """Examples that a claim may be about: a split, or a sample that nobody named."""

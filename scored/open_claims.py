@@ -4,11 +4,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from scored.claim_numbers import CLOSE, is_equal, stated_precision
-from scored.comparisons import Comparison, PossibleSplit
+from scored.comparisons import OTHER_SAMPLE, Comparison, PossibleSplit
 from scored.split_identification import (
     MAX_CHANCE,
     MIN_SAMPLE,
-    OTHER_SAMPLE,
     Case,
     chance_of_claim,
     identify,

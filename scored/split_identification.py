@@ -16,13 +16,12 @@ from msgspec.structs import replace
 from scored.benchmarks import Benchmark
 from scored.claim_numbers import CLOSE, PROPORTIONS, is_equal, misses_in_points, stated_precision
 from scored.claims import TRAINER_NOTE
-from scored.comparisons import PossibleSplit
+from scored.comparisons import OTHER_SAMPLE, PossibleSplit
 from scored.intervals import NORMAL_QUANTILE
 
 MIN_SAMPLE, MAX_SAMPLE = 200, 10_000  # examples that a claim on an unknown sample may have been made on
 MAX_CHANCE = 0.10  # of a coincidence, up to which equal digits identify a split
 COARSE = 0.005  # unit of a claim's last digit, as a fraction
-OTHER_SAMPLE = "another sample"
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,9 @@ def possible_splits(case: Case, metric: str) -> list[PossibleSplit]:
         entry = PossibleSplit(split=split, n=n)
         row = case.rows.get(split)
         if row and metric in row["metrics"]:
-            value = row["metrics"][metric]
-            entry = replace(entry, value=value, misses_points=misses_in_points(case.claim, value))
+            value, n = row["metrics"][metric], row["examples"]["expected"]
+            misses = misses_in_points(case.claim, value)
+            entry = PossibleSplit(split=split, n=n, value=value, misses_points=misses)
         if split == "train" and any(is_impossible(claim, n) for claim in (case.claim, *case.others)):
             entry = replace(entry, excluded=f"no k of {n:,} gives these digits")
         possible.append(entry)

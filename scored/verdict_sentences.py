@@ -4,7 +4,7 @@ import math
 
 from msgspec import UNSET
 
-from scored.comparisons import Comparison
+from scored.comparisons import OTHER_SAMPLE, Comparison
 
 DIGITS = ("no", "one digit", "two digits", "three digits", "four digits")
 
@@ -31,20 +31,23 @@ def explain_close(comparison: Comparison, name: str, chance: float | None) -> st
 
 def explain_misses(comparison: Comparison, interval: list[float] | None) -> str:
     """Explain a verdict by all possible splits: by how much each misses the claim."""
-    parts = []
+    missed, parts = [], []
     for entry in comparison.possible:
         if entry.excluded is not UNSET:
             parts.append(f"{entry.split} is excluded ({entry.excluded})")
         elif entry.misses_points is not UNSET:
-            parts.append(f"{entry.split} misses it by {entry.misses_points:+.2f}")
-        elif entry is not comparison.possible[-1]:
+            verb = "" if missed else "misses it "
+            missed.append(f"{entry.split} {verb}by {entry.misses_points:+.2f}")
+        elif entry.split != OTHER_SAMPLE:
             parts.append(f"{entry.split} was not measured")
     if interval is None:
         parts.append("no interval is known for this metric")
     else:
         low, high = interval
-        parts.append(f"on {comparison.n_claimed} other examples {low:+.2f} to {high:+.2f} points")
-    return f"split not stated; {', '.join(parts)}"
+        missed.append(f"a sample of {comparison.n_claimed} by {low:+.2f} to {high:+.2f}")
+    if missed:
+        parts.insert(0, f"in points, {', '.join(missed)}")
+    return f"split not stated; {'; '.join(parts)}"
 
 
 # ── The whole line ────────────────────────────────────────────────────────────────────────────────────────

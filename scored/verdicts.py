@@ -1,6 +1,6 @@
 """Verdicts: what a claim on a model card is worth by measurements. Rows and claims are dicts, as in JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -133,6 +133,18 @@ def misses(comparison: Comparison) -> bool:
 def agrees(comparison: Comparison) -> bool:
     """Return whether a measured value agrees with the claim: reproduced, close, or `agrees under …`."""
     return comparison.verdict in ("reproduced", "close") or comparison.verdict.startswith(AGREES)
+
+
+def splits_left_open(comparisons: Iterable[Comparison | None], measurable: Container[str]) -> list[str]:
+    """List the splits that an inconclusive claim may be about and that were not measured but could be."""
+    left_open = {}
+    for comparison in comparisons:
+        if comparison is None or comparison.verdict != "inconclusive" or comparison.possible is UNSET:
+            continue
+        for entry in comparison.possible:
+            if entry.value is UNSET and entry.excluded is UNSET and entry.split in measurable:
+                left_open[entry.split] = None
+    return list(left_open)
 
 
 def verdict_under(verdict: str, protocol: str) -> str:

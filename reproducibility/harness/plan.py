@@ -6,18 +6,20 @@ Reads `modelinfo.json`, `ignore.json` and saved predictions; writes nothing.
 import random
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from msgspec.structs import asdict
 
 from harness.checkpoint import Model, digest, parse_model_argument, to_download
-from harness.rows import safe_name
+from harness.rows import row_key, safe_name
 from harness.shards import make_shards, pending, read_complete_metadata
 from harness.task import CLAIM, Data, ForwardPass, Job, Run, Task, versions
 from ptm import PTM
 from scored.claims import dataset_name
 from scored.files import UserError, display_path, read_json
+from scored.split_identification import candidate_splits
+from scored.verdict_rules import named_split
 
 
 def choose_models(run: Run) -> list[tuple[str, PTM | None]]:
@@ -52,9 +54,7 @@ def is_tagged(model: PTM, task: Task) -> bool:
     return any(dataset_name(tag) == task.dataset for tag in model.tags_after("dataset:"))
 
 
-def splits_to_measure(
-    task: Task, protocol, requested: str | None, claimed: Iterable[str | None]
-) -> dict[str, str]:
+def splits_to_measure(task: Task, protocol, requested: str | None, claims: Iterable[dict]) -> dict[str, str]:
     """Return the splits on which a protocol is measured, with the reason; {} if it forbids `requested`."""
     if protocol.split not in (None, CLAIM):
         allowed = requested in (None, protocol.split)
@@ -62,15 +62,25 @@ def splits_to_measure(
     if requested:
         return {requested: "--split"}
     reasons = {}
-    for split in claimed if protocol.split == CLAIM else ():
-        if split in task.splits:
-            reasons[split] = "the claim's"
-        elif split:
-            reason = f"the claim's, {split!r}, is not one of {', '.join(task.splits)}"
-            reasons.setdefault(task.default_split, reason)
-        else:
-            reasons.setdefault(task.default_split, "the claim names none")
+    if protocol.split == CLAIM:
+        for claim in claims:
+            for split, reason in splits_of_claim(task, claim).items():
+                reasons.setdefault(split, reason)
     return reasons or {task.default_split: "the default"}
+
+
+def splits_of_claim(task: Task, claim: dict) -> dict[str, str]:
+    """Return the splits that a claim needs, with the reason: the one it names, or all that it may be about.
+
+    The training split is measured only where it is named, or where the verdict is found to depend on it.
+    """
+    named = named_split(claim, task.benchmark)
+    if named in task.splits:
+        return {named: "the claim's"}
+    if named:
+        return {task.default_split: f"the claim's, {named!r}, is not one of {', '.join(task.splits)}"}
+    possible = [split for split in candidate_splits(claim, task.benchmark) if split != "train"]
+    return dict.fromkeys(possible or [task.default_split], "the claim names none")
 
 
 def subset(data: Data, limit: int | None) -> Data:
@@ -84,7 +94,7 @@ def subset(data: Data, limit: int | None) -> Data:
 def plan_passes(run: Run, model: Model, claims: list) -> list[ForwardPass]:
     """Return the forward passes that the protocols need: those with equal split and inputs share one."""
     task, passes = run.task, {}
-    claimed = [claim.split for claim in claims]
+    claimed = [asdict(claim) for claim in claims]
     for name in run.args.protocol or task.protocols:
         protocol = task.protocols[name]
         for split, reason in splits_to_measure(task, protocol, run.args.split, claimed).items():
@@ -129,6 +139,19 @@ def make_pass(run: Run, model: Model, claims: list, protocol, split: str) -> For
     revision = model.revision.split(":")[-1][:12]
     file = f"{safe_name(model.name)}@{revision}.{split}.{key[:16]}.parquet"
     return ForwardPass(record, data, {}, {}, args.predictions / task.folder / file)
+
+
+def passes_to_do(passes: Iterable[ForwardPass], done: Container[str]) -> list[ForwardPass]:
+    """Return the passes without the protocols that were measured: those whose row's key is in `done`."""
+    remaining = []
+    for forward_pass in passes:
+        protocols = {}
+        for name, protocol in forward_pass.protocols.items():
+            if row_key(forward_pass.record, name, protocol) not in done:
+                protocols[name] = protocol
+        if protocols:
+            remaining.append(replace(forward_pass, protocols=protocols))
+    return remaining
 
 
 # ── Saved predictions ─────────────────────────────────────────────────────────────────────────────────────

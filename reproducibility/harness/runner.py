@@ -14,27 +14,31 @@ import re
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from harness.checkpoint import Model, describe_error, parse_model_argument, read_card, resolve
 from harness.cluster import run_on_cluster
 from harness.nodes import cluster_flags, connected
-from harness.plan import choose_models, describe_plan, plan_passes, saved_jobs, splits_to_measure
+from harness.plan import (
+    choose_models,
+    describe_plan,
+    passes_to_do,
+    plan_passes,
+    saved_jobs,
+    splits_to_measure,
+)
 from harness.process import run_in_process
-from harness.rows import add_row, code_state, error_row, make_row, read_rows, row_key
-from harness.task import CLAIM, ForwardPass, Job, Run, StageError, Task
+from harness.rows import add_row, code_state, error_row, make_row, read_rows
+from harness.task import CLAIM, Job, Run, StageError, Task
+from harness.verdicts import Outcome, format_row, format_verdict, plan_open_splits
 from ptm import PTM
-from scored.benchmarks import Benchmark
 from scored.cli import HelpFormatter, require_packages, run
 from scored.files import ROOT, UserError, display_path
-from scored.matching import compare_model, mark_headline
 
 HERE = ROOT / "reproducibility"
 DTYPES = ("float32", "float16", "bfloat16", "auto")
-COLUMNS = 120  # of a printed row
 
 
 # ── Arguments ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,20 +190,7 @@ def plan_job(run: Run, text: str, known: PTM | None, done: set[str]) -> Job | No
         passes = plan_passes(run, model, claims)
     except Exception as error:  # of many kinds; it becomes the model's row
         return Job(model, error=StageError(stage, describe_error(error)))
-    return Job(model, passes_to_do(passes, done))
-
-
-def passes_to_do(passes: Iterable[ForwardPass], done: Container[str]) -> list[ForwardPass]:
-    """Return the passes without the protocols that were measured: those whose row's key is in `done`."""
-    remaining = []
-    for forward_pass in passes:
-        protocols = {}
-        for name, protocol in forward_pass.protocols.items():
-            if row_key(forward_pass.record, name, protocol) not in done:
-                protocols[name] = protocol
-        if protocols:
-            remaining.append(replace(forward_pass, protocols=protocols))
-    return remaining
+    return Job(model, passes_to_do(passes, done), claims=claims)
 
 
 def plan_jobs(run: Run, rows: list[dict]) -> tuple[Iterable[Job], int]:
@@ -271,27 +262,28 @@ def measure(run: Run, job: Job) -> Iterator[dict]:
         bar.close()
 
 
-def measure_all(run: Run, jobs: Iterable[Job]) -> Iterator[Iterable[dict]]:
-    """Yield the rows of each job; on a cluster in the order in which the jobs are done."""
+def measure_all(run: Run, jobs: Iterable[Job]) -> Iterator[tuple[Job, Iterable[dict]]]:
+    """Yield each job with its rows; on a cluster in the order in which the jobs are done."""
     if run.args.cluster and not run.args.from_predictions:
         yield from score_beside_cluster(run, jobs)
         return
     for job in jobs:
-        yield measure(run, job)
+        yield job, measure(run, job)
 
 
-def score_beside_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[list[dict]]:
+def score_beside_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[tuple[Job, list[dict]]]:
     """Score each job in a thread while the cluster works on the next ones."""
     waiting = deque()
     with ThreadPoolExecutor(2) as pool:
         try:
             with connected(run.task, run.args):
                 for job in run_on_cluster(run, jobs):
-                    waiting.append(pool.submit(list, measure(run, job)))
-                    while waiting and (waiting[0].done() or len(waiting) > 8):
-                        yield waiting.popleft().result()
-            for rows in waiting:
-                yield rows.result()
+                    waiting.append((job, pool.submit(list, measure(run, job))))
+                    while waiting and (waiting[0][1].done() or len(waiting) > 8):
+                        scored, rows = waiting.popleft()
+                        yield scored, rows.result()
+            for scored, rows in waiting:
+                yield scored, rows.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # waits only for what has begun
             raise
@@ -300,50 +292,30 @@ def score_beside_cluster(run: Run, jobs: Iterable[Job]) -> Iterator[list[dict]]:
 # ── Output ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def verdict_on_claim(row: dict, benchmark: Benchmark) -> str:
-    """Return the verdict on what the card claims, if possible on the headline metric; "" without a claim."""
-    comparisons, _ = compare_model([row], row["claims"], benchmark)
-    comparisons = sorted(mark_headline(comparisons, benchmark), key=lambda c: not c.headline)
-    return comparisons[0].verdict if comparisons else ""
-
-
-def format_row(row: dict, benchmark: Benchmark) -> str:
-    """Format a row as one line: model, split, protocol, headline metric with interval, verdict; or error."""
-    name = "".join(c if c.isprintable() else "?" for c in row["model"])  # it may hold anything
-    if "error" in row:
-        place = [name, row["split"], row["protocol"]]
-        return f"{'  '.join(filter(None, place))}  failed at {row['stage']}: {row['error']}"
-    metric = benchmark.headline
-    parts = [row["split"], row["protocol"], f"{metric} undefined"]
-    if metric in row["metrics"]:
-        parts[-1] = f"{metric} {row['metrics'][metric]:.4f}"
-    interval = row["intervals"].get(metric)
-    if interval:
-        parts[-1] += f" [{interval[0]:.4f}, {interval[1]:.4f}]"
-    parts.append(verdict_on_claim(row, benchmark))
-    rest = "  ".join(filter(None, parts))
-    space = COLUMNS - len(rest) - 2
-    if len(name) > space:
-        name = "…" + name[1 - space :]
-    return f"{name}  {rest}"
-
-
-def write_rows(run: Run, measured: Iterable[Iterable[dict]], total: int) -> Counter:
-    """Write and print each row as soon as it is measured; count the models by outcome."""
+def write_rows(
+    run: Run, measured: Iterable[tuple[Job, Iterable[dict]]], total: int, outcome: Outcome
+) -> None:
+    """Write and print each row as soon as it is measured, then the verdict; count the models by outcome."""
     from tqdm import tqdm
 
-    outcomes = Counter()
-    for rows in tqdm(measured, desc=run.task.name, total=total, unit=" models", disable=None):
-        outcome = "measured before"
+    for job, rows in tqdm(measured, desc=run.task.name, total=total, unit=" models", disable=None):
+        result = "measured before"
         for row in rows:
             add_row(run.args.results, run.task, row)
+            outcome.rows[row["model"]].append(row)
             has_failed = "error" in row
             line = format_row(row, run.task.benchmark)
             tqdm.write(line, file=sys.stderr if has_failed else sys.stdout)
-            if has_failed or outcome != "failed":
-                outcome = "failed" if has_failed else "measured"
-        outcomes[outcome] += 1
-    return outcomes
+            if has_failed or result != "failed":
+                result = "failed" if has_failed else "measured"
+        outcome.count(job.model.name, result)
+        job_left = plan_open_splits(run, job, outcome.rows_of(job.model), outcome.done)
+        if job_left:
+            outcome.left_open.append(job_left)
+        elif result != "measured before":
+            verdict = format_verdict(outcome.rows_of(job.model), run.task.benchmark)
+            if verdict:
+                tqdm.write(verdict, file=sys.stdout)
 
 
 def run_task(task: Task) -> int:
@@ -359,11 +331,17 @@ def run_task(task: Task) -> int:
     if args.plan:
         print(*describe_plan(this_run, jobs, rows), sep="\n")
         return 0
+    outcome = Outcome(rows)
     with contextlib.closing(measure_all(this_run, jobs)) as measured:
-        outcomes = write_rows(this_run, measured, total)
-    summary = ", ".join(f"{outcomes[name]} {name}" for name in ("measured", "failed", "measured before"))
+        write_rows(this_run, measured, total, outcome)
+    if outcome.left_open:
+        jobs, outcome.left_open = outcome.left_open, []
+        with contextlib.closing(measure_all(this_run, jobs)) as measured:
+            write_rows(this_run, measured, len(jobs), outcome)
+    counts = Counter(outcome.results.values())
+    summary = ", ".join(f"{counts[name]} {name}" for name in ("measured", "failed", "measured before"))
     print(f"{summary}; rows in {display_path(args.results)}", file=sys.stderr)
-    return 1 if outcomes["failed"] else 0
+    return 1 if counts["failed"] else 0
 
 
 def main(task: Task) -> None:

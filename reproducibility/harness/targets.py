@@ -9,9 +9,9 @@ from msgspec import structs
 from harness.arguments import known_metrics, read_claim
 from harness.checkpoint import CannotMeasure, Model
 from harness.cluster import run_on_cluster
-from harness.plan import plan_passes
+from harness.plan import passes_to_do, plan_passes
 from harness.rows import add_row, read_rows, row_key
-from harness.runner import measure, passes_to_do
+from harness.runner import measure
 from harness.task import ForwardPass, Job, Run, Task
 from harness.verification import (
     ELSEWHERE,

@@ -86,6 +86,7 @@ class Job:
     model: object  # checkpoint.Model
     passes: Sequence[ForwardPass] = ()
     error: StageError | None = None
+    claims: Sequence = ()  # what the model claims on the data set
 
 
 @dataclass(frozen=True)

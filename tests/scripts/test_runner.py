@@ -13,9 +13,9 @@ import pytest
 import toy
 from bench import CARD, failures
 from fake_hub import FakeHub
-from harness import runner
 from harness.checkpoint import CannotMeasure, resolve
 from harness.shards import read_predictions
+from harness.verdicts import format_row, format_verdict
 
 FILES = ("config.json", "model.safetensors")
 
@@ -357,8 +357,10 @@ def test_predictions_of_an_earlier_run_are_compared_with_the_card_as_it_is_read_
 
 def test_printed_row_fits_120_columns_and_holds_the_verdict(bench):
     done = bench.call(bench.model("good", CARD.format("test")), "--protocol", "standard")
-    (line,) = done.stdout.splitlines()
-    assert line.endswith("/models/good  test  standard  accuracy 0.4500 [0.0000, 1.0000]  overstated")
+    line, verdict = done.stdout.splitlines()
+    assert line.endswith("/models/good  test  standard  accuracy 0.4500 [0.0000, 1.0000]")
+    sentence = "claimed accuracy 0.9 on test; test 0.4500 on all 10: overstated; 45.00 points apart"
+    assert verdict.endswith(f"/models/good  {sentence} on the same examples")
     (row,) = bench.rows()
     row |= {
         "model": "organization/" + 20 * "long-" + "name",
@@ -366,12 +368,13 @@ def test_printed_row_fits_120_columns_and_holds_the_verdict(bench):
         "split": "validation",
     }
     row["claims"][0]["config"] = "other"
-    line = runner.format_row(row, toy.TASK.benchmark)
+    line = format_row(row, toy.TASK.benchmark)
     assert len(line) == 120 and line.startswith("…")
-    expected = "-name  validation  scored-2022  accuracy 0.4500 [0.0000, 1.0000]  claim underspecified"
-    assert line.endswith(expected)
+    assert line.endswith("-name  validation  scored-2022  accuracy 0.4500 [0.0000, 1.0000]")
+    assert "claim underspecified; unknown configuration" in format_verdict([row], toy.TASK.benchmark)
     row |= {"claims": [], "metrics": {}, "intervals": {}, "model": "a\nb"}
-    assert runner.format_row(row, toy.TASK.benchmark) == "a?b  validation  scored-2022  accuracy undefined"
+    assert format_verdict([row], toy.TASK.benchmark) is None
+    assert format_row(row, toy.TASK.benchmark) == "a?b  validation  scored-2022  accuracy undefined"
 
 
 def test_plan_counts_what_is_left_and_estimates_the_time(bench):
