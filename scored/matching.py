@@ -14,6 +14,7 @@ from scored.comparisons import Comparison, Summary
 from scored.intervals import wilson
 from scored.result_rows import STUDY, is_whole, latest_rows, why_incomplete
 from scored.schema import Differences
+from scored.verdict_sentences import write_sentence
 from scored.verdicts import judge_claim, start_comparison
 
 SAME_CLAIM = Decimal("0.0005")  # the study's claims are rounded to a tenth of a point
@@ -86,6 +87,7 @@ def compare_model(
             row = failed[-1]
             comparison = start_comparison(claim, row["model"], row.get("revision"))
             comparison = replace(comparison, why=row["error"])
+            comparison = replace(comparison, sentence=write_sentence(comparison))
         if comparison is not None:
             comparisons.append(comparison)
     row = next(iter([*by_split.values(), *(row for row in rows if not row.get("error")), *failed]))

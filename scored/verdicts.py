@@ -49,8 +49,8 @@ def judge_claim(
     averages = averages_of(claim["metric"], rows)
     why = why_underspecified(claim, rows, benchmark)
     if why:
-        return replace(comparison, verdict="claim underspecified", why=why)
-    if averages:
+        comparison = replace(comparison, verdict="claim underspecified", why=why)
+    elif averages:
         comparison = judge_plain_average(comparison, case, averages)
     elif any(claim["metric"] in row["metrics"] for row in rows.values()):
         comparison = judge_metric(comparison, case)
