@@ -49,9 +49,16 @@ def map_labels(labels: Sequence[str], how: str | tuple = "name") -> tuple[list[i
         return by_index(labels), f"by index{note}"
     if how != "name":
         return ORDERS[how](labels), how
+    classes, how = _map_by_name(tuple(labels))
+    return list(classes), how
+
+
+@functools.lru_cache(maxsize=16)
+def _map_by_name(labels: tuple[str, ...]) -> tuple[list[int], str]:
+    """Map each output to the class that its label names, and say how. Raises CannotMeasure."""
     stated = _candidates(labels)
     classes = _settle(stated)
-    if extra:
+    if len(labels) > CLASSES:
         _mark_background(labels, classes)
     note = _place_by_position(stated, classes)
     lost = [output for output, index in enumerate(classes) if index is None]
@@ -125,22 +132,26 @@ def _mark_background(labels: Sequence[str], classes: list[int | None]) -> None:
 
 
 def _place_by_position(stated: list[set[int]], classes: list[int | None]) -> str:
-    """Fill in a few unmatched labels if all others are in canonical order, perhaps shifted; return a note.
+    """Fill in a few unmatched labels by the labels beside them; return a note on it.
 
-    A place before the first class or after the last is no class's (-1).
+    A label without a name is placed only if all others are in canonical order, perhaps shifted. A place
+    before the first class or after the last is no class's (-1), as where labels are shifted and one is lost.
     """
     lost = [output for output, index in enumerate(classes) if index is None]
-    shifts = {output - index for output, index in enumerate(classes) if index not in (None, -1)}
-    if not lost or len(lost) > MAX_BY_POSITION or len(shifts) != 1:
+    matched = {output: index for output, index in enumerate(classes) if index not in (None, -1)}
+    if not lost or not matched or len(lost) > MAX_BY_POSITION:
         return ""
-    (shift,) = shifts
+    is_canonical = len({output - index for output, index in matched.items()}) == 1
     places = {}
     for output in lost:
-        place = output - shift
-        is_class = 0 <= place < CLASSES
-        if is_class and stated[output] and place not in stated[output]:
-            return ""  # it names another class
-        places[output] = place if is_class else -1
+        neighbor = max((other for other in matched if other < output), default=min(matched))
+        place = matched[neighbor] + output - neighbor
+        if not 0 <= place < CLASSES:
+            places[output] = -1
+        elif place in stated[output] or (is_canonical and not stated[output]):
+            places[output] = place
+        else:
+            return ""
     for output, place in places.items():
         classes[output] = place
     return f", {len(lost)} of them by position among the others"

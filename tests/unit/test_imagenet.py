@@ -90,9 +90,20 @@ def test_labels_that_cannot_be_mapped_are_refused(labels):
         ([*NAMES[1:], NAMES[999]], 1, -1),
         ([NAMES[0], *NAMES[:999]], -1, 998),
         (["background", *NAMES[1:], NAMES[999]], -1, -1),
+        ([*NAMES[:500], *NAMES[501:], "LABEL_999"], 0, -1),
+        ([*NAMES[:500], *NAMES[501:], NAMES[999]], 0, -1),
         ([*NAMES[:7], "a fowl of no name", *NAMES[8:], "background"], 0, -1),
     ],
-    ids=["background for one", "for the last", "last twice", "first twice", "lost of 1001", "misspelt"],
+    ids=[
+        "background for one",
+        "for the last",
+        "last twice",
+        "first twice",
+        "of 1001",
+        "without 500",
+        "999 for 500",
+        "misspelt",
+    ],
 )
 def test_shifted_labels_of_which_one_is_lost_are_taken_as_they_stand(labels, first, last):
     classes, how = map_labels(labels)
