@@ -179,11 +179,13 @@ def points_by_cause(explanations: list[dict]) -> dict[str, dict[str, float]]:
     """Add up the absolute points of each cause, by data set."""
     points, models = defaultdict(Counter), Counter()
     for explanation in sorted(explanations, key=lambda explanation: explanation["dataset"]):
-        name = explanation["dataset"]
+        name, unexplained = explanation["dataset"], explanation["unexplained_points"]
+        if unexplained is None:  # there was nothing to explain
+            continue
         models[name] += 1
         for cause in explanation["causes"]:
             points[name][cause["factor"]] += abs(cause["points"])
-        points[name]["unexplained"] += abs(explanation["unexplained_points"] or 0)
+        points[name]["unexplained"] += abs(unexplained)
     return {f"{name}\n{models[name]} explained": points[name] for name in points}
 
 

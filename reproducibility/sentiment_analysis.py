@@ -28,6 +28,8 @@ DATA_HELP = (
 NEEDED = f"--data is {DATA_HELP}"
 RESAMPLES = 2000  # draws of the texts for the F1s' intervals
 BY_NAME, BY_INDEX = "by name", "by index"
+SIDES = ("right", "left")  # on which a text that is too long is cut
+LONGEST = 512  # tokens: what most text models take
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,9 @@ class Protocol:
     """Every choice between weights and metric."""
 
     split: str
-    labels: str | tuple  # BY_NAME: match by the labels' names; BY_INDEX: by position; or each output's class
+    labels: str | tuple  # BY_NAME: match by the labels' names; one of ORDERS; or each output's class
     max_length: int | None = None  # tokens to which texts are cut; None: what the model takes
+    truncation_side: str | None = None  # "right": a longer text loses its end; None: the tokenizer's own side
     prediction: str = "highest logit"
 
 
@@ -69,7 +72,7 @@ def load_model(folder: Path, device, dtype) -> texts.Classifier:
 
 def predict(model: texts.Classifier, data: Data, protocol: Protocol, batch_size: int) -> Iterator[Batch]:
     """Yield the float32 logits (n, 6) of each text."""
-    yield from texts.predict(model, data, protocol.max_length, batch_size)
+    yield from texts.predict(model, data, protocol.max_length, protocol.truncation_side, batch_size)
 
 
 # ── Metric ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,9 +82,9 @@ def map_labels(labels: list[str], how: str | tuple) -> tuple[list[int], str]:
     """Map each of a model's labels to the data set's index, and say how. Raises CannotMeasure."""
     if not isinstance(how, str):
         return list(how), "in a given order"
+    if how != BY_NAME:
+        return ORDERS[how](labels), f"{how}, whatever the labels are called"
     in_order = list(range(len(LABELS)))
-    if how == BY_INDEX:
-        return in_order, "by index, whatever the labels are called"
     if all(re.fullmatch(rf"label_{i}", label, re.IGNORECASE) for i, label in enumerate(labels)):
         return in_order, f"by index: the model calls its labels LABEL_0 to LABEL_{len(LABELS) - 1}"
     names = [label.strip().casefold() for label in labels]
@@ -89,6 +92,27 @@ def map_labels(labels: list[str], how: str | tuple) -> tuple[list[int], str]:
         own, expected = ", ".join(labels), ", ".join(LABELS)
         raise CannotMeasure(f"its labels {own} are not those of {EMOTION.name}: {expected}")
     return [LABELS.index(name) for name in names], "by name"
+
+
+def _shifted(labels: list[str], step: int) -> list[int]:
+    return [(index + step) % len(LABELS) for index in map_labels(labels, BY_NAME)[0]]
+
+
+ORDERS = {  # name -> function of the labels -> the class of each output
+    BY_INDEX: lambda labels: list(range(len(LABELS))),
+    "shifted by one, to the class before": lambda labels: _shifted(labels, -1),
+    "shifted by one, to the class after": lambda labels: _shifted(labels, 1),
+    "alphabetical": lambda labels: sorted(range(len(LABELS)), key=LABELS.__getitem__),
+}
+
+
+def other_orders(labels: list[str]) -> list[str]:
+    """Return the names of the ORDERS that differ from the one that the labels' names declare, if they do."""
+    try:
+        declared, _ = map_labels(labels, BY_NAME)
+    except CannotMeasure:
+        return [BY_INDEX]
+    return [name for name, order in ORDERS.items() if order(labels) != declared]
 
 
 def confusion_matrix(true, predicted):
@@ -205,15 +229,27 @@ def class_names(data: Data) -> dict[int, str]:
 
 
 def repairs(model_facts: dict) -> dict[str, list]:
-    """Return what to try, choice by choice, if the reference protocol does not meet the claim."""
-    return {"labels": [BY_NAME, BY_INDEX], "max_length": [512]}  # tokens: what most text models take
+    """Return what to try, choice by choice, if the reference protocol does not meet the claim.
+
+    Other orders of the labels; more tokens, unless the network takes no more than the tokenizer leaves; the
+    other end of texts that are cut.
+    """
+    settings = model_facts["preprocessing"]
+    limit, positions = settings["max_length"], settings["positions"]
+    is_longest = limit is None or limit >= min(positions or LONGEST, LONGEST)
+    sides = [side for side in SIDES if side != settings["truncation_side"]]
+    return {
+        "labels": other_orders(model_facts["labels"]),
+        "max_length": [] if is_longest else [LONGEST],
+        "truncation_side": [] if limit is None else sides,
+    }
 
 
 TASK = Task(
     name=EMOTION.task,
     dataset=EMOTION.name,
     protocols=PROTOCOLS,
-    forward_fields=("max_length",),
+    forward_fields=("max_length", "truncation_side"),
     batch_size={"cpu": 64, "cuda": 512},
     load_data=load_data,
     load_model=load_model,
@@ -226,8 +262,8 @@ TASK = Task(
     metrics=("accuracy", "f1-macro", "f1-micro", "f1-weighted"),
     reference_scores=reference_scores,
     architecture="ForSequenceClassification",
-    choice_names={"labels": "label order", "max_length": "truncation"},
-    choice_values={"labels": (BY_NAME, BY_INDEX)},
+    choice_names={"labels": "label order", "max_length": "truncation", "truncation_side": "truncation side"},
+    choice_values={"labels": (BY_NAME, *ORDERS), "truncation_side": SIDES},
     predicted_and_true=predicted_and_true,
     class_names=class_names,
     p_value=p_value,

@@ -17,10 +17,16 @@ from pathlib import Path
 
 from msgspec import UNSET, structs
 
-from explain import Measurements, choose_task, explain, read_architectures, store
+from explain import (
+    Measurements,
+    choose_task,
+    explain_claim,
+    format_causes,
+    read_architectures,
+    store,
+)
 from harness.arguments import claim_argument, read_folders, require_model_name
 from harness.checkpoint import CannotMeasure, describe_error, parse_model_argument, read_card, resolve
-from harness.choices import parse_choices
 from harness.nodes import connected
 from harness.reports import write_junit, write_markdown
 from harness.rows import code_state
@@ -31,7 +37,6 @@ from harness.verification import (
     Judgment,
     Verification,
     exit_code,
-    format_causes,
     format_lines,
     sort_judgments,
     worst_code,
@@ -169,13 +174,10 @@ def explain_judged(target: Target, claim: dict, comparison) -> str:
     args.force = False  # what was measured for the verdict need not be measured again
     measurements = Measurements(replace(target.run, args=args), target.model)
     try:
-        standard = parse_choices(PROTOCOL, target.run.task, args.dtype, comparison.measured_split)
-        explanation = explain(measurements, standard, standard, claim)
+        explanation = explain_claim(measurements, claim, comparison)
     except (CannotMeasure, UserError) as error:  # the verdict stands
         return f"not sought: {describe_error(error)}"
-    facts = {"model": target.model.name, "revision": target.model.revision}
-    facts |= {"task": target.run.task.name, "dataset": target.run.task.dataset}
-    store(args.results / "explanations.json", facts | explanation)
+    store(args.results / "explanations.json", explanation)
     return format_causes(explanation)
 
 

@@ -1,7 +1,4 @@
-"""Attribution: split one discrepancy into points per cause, and find the order of labels that fits best.
-
-Pure functions; used by explain.py.
-"""
+"""Attribution: split one discrepancy into points per cause. Pure functions; used by explain.py."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -31,38 +28,3 @@ def shapley(value: Callable[[frozenset[str]], float], names: Iterable[str]) -> d
             gains.append(weight * (value(chosen | {name}) - value(chosen)))
         points[name] = math.fsum(gains)
     return points
-
-
-def best_label_order(predicted, true, declared: list[int]) -> tuple[list[int], float]:
-    """Find the order of labels that fits best, and its gain over the declared order in points of accuracy.
-
-    `predicted` (n) is the output that won, `true` (n) the right class, `declared` the class that each output
-    stands for (-1: none). The gain is cross-validated: the order is fitted to one half of the examples and
-    judged on the other, both ways, so that with few examples per class chance gains nothing. The order
-    returned is fitted to all examples.
-    """
-    import numpy as np
-
-    predicted, true, declared = np.asarray(predicted), np.asarray(true), np.asarray(declared)
-    hits = 0
-    for half in (0, 1):
-        is_judged = np.arange(len(predicted)) % 2 == half
-        fitted = _fit_order(predicted[~is_judged], true[~is_judged], declared, int(true.max()))
-        hits += (fitted[predicted[is_judged]] == true[is_judged]).sum()
-    gain = 100 * (hits - (declared[predicted] == true).sum()) / len(predicted)
-    return _fit_order(predicted, true, declared, int(true.max())).tolist(), float(gain)
-
-
-def _fit_order(predicted, true, declared, last_class: int):
-    """Assign a class to each output so that most examples are right: array (outputs), -1 for none."""
-    import numpy as np
-    from scipy.optimize import linear_sum_assignment
-
-    counts = np.zeros((len(declared), max(last_class, int(declared.max())) + 1))
-    np.add.at(counts, (predicted, true), 1)
-    has_class = np.flatnonzero(declared >= 0)
-    counts[has_class, declared[has_class]] += 1e-3  # a tie stays as declared
-    outputs, classes = linear_sum_assignment(counts, maximize=True)
-    order = np.full(len(declared), -1)
-    order[outputs] = classes
-    return order

@@ -44,8 +44,11 @@ def as_protocol(task: Task, choices: dict) -> object:
     return task.protocol_type(**fields)
 
 
-def parse_choices(text: str, task: Task, dtype: str, split: str) -> dict:
-    """Parse `standard` or `standard,threshold=0.5` into choices. Raises UserError for an unknown one."""
+def parse_choices(text: str, task: Task, dtype: str, split: str | None) -> dict:
+    """Parse `standard` or `standard,threshold=0.5` into choices. Raises UserError for an unknown one.
+
+    `split` is the one of a protocol that leaves it open.
+    """
     name, *changes = text.split(",")
     if name not in task.protocols:
         raise UserError(f"no protocol {name!r}; there are {', '.join(task.protocols)}")

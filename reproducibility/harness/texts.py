@@ -83,6 +83,7 @@ class Classifier:
     max_length: int | None  # tokens to which its tokenizer cuts; None for any number
     positions: int | None  # tokens that the network takes; None for any number
     labels: list[str]  # in the order of the logits
+    truncation_side: str = "right"  # on which its tokenizer cuts
 
     def limit(self, max_length: int | None = None) -> int | None:
         """Return the number of tokens to which texts are cut; None for no limit."""
@@ -108,7 +109,8 @@ def load(folder: Path, device, dtype, benchmark: Benchmark) -> Classifier:
         # transformers would make up an empty vocabulary
         raise CannotMeasure(f"it has no tokenizer ({' or '.join(sorted(vocabulary))})")
     length = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else None
-    return Classifier(net, tokenizer, device, length, _count_positions(net), labels)
+    side = tokenizer.truncation_side
+    return Classifier(net, tokenizer, device, length, _count_positions(net), labels, side)
 
 
 def _read_labels(id2label: dict) -> list[str]:
@@ -141,6 +143,7 @@ def describe(model: Classifier) -> dict:
             "tokenizer": type(model.tokenizer).__name__,
             "max_length": model.limit(),
             "positions": model.positions,
+            "truncation_side": model.truncation_side,
             "padding": padding,
         },
         "dtype": str(model.net.dtype),
@@ -179,9 +182,10 @@ class Tokens:
         return {name: torch.tensor(values, device=self.model.device) for name, values in rows.items()}
 
 
-def tokenize(model: Classifier, texts: list[str], max_length: int | None) -> Tokens:
-    """Tokenize texts and cut those that are longer than `max_length` or than the model takes."""
+def tokenize(model: Classifier, texts: list[str], max_length: int | None, side: str | None) -> Tokens:
+    """Tokenize texts; cut those that are longer than `max_length` or than the model takes, on this side."""
     limit = model.limit(max_length)
+    model.tokenizer.truncation_side = side or model.truncation_side
     columns = dict(model.tokenizer(texts, verbose=False))
     truncated = []
     for i, ids in enumerate(columns["input_ids"]):
@@ -193,12 +197,17 @@ def tokenize(model: Classifier, texts: list[str], max_length: int | None) -> Tok
     return Tokens(model, columns, frozenset(truncated))
 
 
-def predict(model: Classifier, data: Data, max_length: int | None, batch_size: int) -> Iterator[Batch]:
-    """Yield each text's float32 logits (n, labels), its hash and label, longest texts first."""
+def predict(
+    model: Classifier, data: Data, max_length: int | None, side: str | None, batch_size: int
+) -> Iterator[Batch]:
+    """Yield each text's float32 logits (n, labels), its hash and label, longest texts first.
+
+    Longer texts lose their end, or their beginning: on the tokenizer's own `side`, where none is given.
+    """
     import torch
 
     texts = list(data.examples)
-    tokens = tokenize(model, texts, max_length)
+    tokens = tokenize(model, texts, max_length, side)
 
     def compute(indices: Sequence[int]) -> Batch:
         with torch.inference_mode():

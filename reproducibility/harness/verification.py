@@ -139,13 +139,6 @@ def describe_data(verification: Verification) -> str:
     return f"{model}  {verification.task} on {verification.dataset}: {measured}"
 
 
-def format_causes(explanation: dict) -> str:
-    """Format the causes of an explanation that cost points, the largest first, and what is unexplained."""
-    points = {cause["factor"]: cause["points"] for cause in explanation["causes"]}
-    points["unexplained"] = explanation["unexplained_points"]
-    return ", ".join(f"{name} {points[name]:+.2f}" for name in explanation["named"])
-
-
 # ── Five lines ────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -7,21 +7,34 @@ import pytest
 import err
 import results
 import sentiment_analysis
-from faults import edit, faulty, noise, permute
+from faults import claiming, edit, faulty, noise, permute
 
 cut_short = edit("tokenizer_config.json", lambda config: config.update(model_max_length=8))
 
 
 @pytest.mark.shared
-def test_emotion_tiny_is_off_only_by_its_split(shared, explain_here, tmp_path):
+def test_true_claim_has_nothing_to_explain(shared, explain_here, tmp_path):
+    """Under scored-2022 it is measured on test: a claim on validation is neither met nor missed."""
     model, data = shared / "models" / "emotion-tiny", shared / "emotion"
-    explanation = explain_here(model, data, "--figures", tmp_path)
-    assert {cause["factor"]: round(cause["points"], 9) for cause in explanation["causes"]} == {
-        "split": -1.4,
-        "label order": 0,
-    }
+    for flags, verdict in [((), "inconclusive"), (("--seen", "standard"), "reproduced")]:
+        explanation = explain_here(model, data, *flags, "--figures", tmp_path)
+        assert explanation["verdict"] == verdict
+        assert explanation["causes"] == explanation["named"] == []
+        assert explanation["unexplained_points"] is None
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.shared
+def test_split_is_named_where_the_claim_is_that_of_another_split(shared, explain_here, tmp_path):
+    claim = claiming("accuracy", 0.9025, "emotion", split="test")
+    model = faulty(shared / "models" / "emotion-tiny", tmp_path / "copy", claim)
+    explanation = explain_here(model, shared / "emotion", "--figures", tmp_path)
+    assert [(cause["factor"], round(cause["points"], 9)) for cause in explanation["causes"]] == [
+        ("split", -1.4)
+    ]
     assert explanation["named"] == ["split"] and explanation["forward_passes"] == 2
     assert round(explanation["unexplained_points"], 9) == 0
+    assert explanation["verdict"] == "differs under scored-2022"
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
@@ -40,20 +53,33 @@ def test_fault_injected_into_a_text_model_is_named(shared, explain_here, tmp_pat
     model = faulty(shared / "models" / "emotion-tiny", tmp_path / "copy", *faults)
     explanation = explain_here(model, shared / "emotion", "--seen", "standard")
     assert (explanation["named"][0], set(explanation["named"])) == (causes[0], set(causes))
-    assert explanation["labels"]["permuted"] == ("label order" in causes)
+    assert bool(explanation["moved"]) == ("label order" in causes)
 
 
 @pytest.mark.shared
 def test_label_orders_share_a_forward_pass_and_another_dtype_needs_its_own(shared, explain_here, tmp_path):
     model = faulty(shared / "models" / "emotion-tiny", tmp_path / "copy", permute(0, 1, 3))
-    (model / "README.md").unlink()
     ends = ["--seen", "standard", "--faithful", "standard,labels=by index"]
     explanation = explain_here(model, shared / "emotion", *ends)
     assert (explanation["named"], explanation["forward_passes"]) == (["label order"], 1)
-    ends = ["--seen", "standard,dtype=bfloat16", "--faithful", "standard"]
+    ends = ["--seen", "standard,dtype=bfloat16", "--faithful", "standard,labels=by index"]
     explanation = explain_here(model, shared / "emotion", *ends)
-    factors = [cause["factor"] for cause in explanation["causes"]]
-    assert (factors, explanation["forward_passes"]) == (["dtype"], 2)
+    assert (
+        explanation["named"][0] == "label order"
+        and explanation["faithful"]["choices"]["labels"] == "by index"
+    )
+    assert explanation["verdict"] == "differs under standard,dtype=bfloat16"
+
+
+@pytest.mark.shared
+def test_without_a_claim_nothing_is_explained(shared, explain_here, tmp_path):
+    model = faulty(shared / "models" / "emotion-tiny", tmp_path / "copy", permute(0, 1, 3))
+    (model / "README.md").unlink()
+    ends = ["--seen", "standard", "--faithful", "standard,labels=by index"]
+    explanation = explain_here(model, shared / "emotion", *ends)
+    assert explanation["claim"] is None and explanation["verdict"] == "no claim"
+    assert explanation["causes"] == [] and explanation["unexplained_points"] is None
+    assert explanation["gap_points"] < -60  # both ends were measured all the same
 
 
 @pytest.mark.shared

@@ -54,8 +54,8 @@ def noise(scale):
     return fault
 
 
-def claiming(metric, value, dataset):
-    """Write a model card that claims this value."""
+def claiming(metric, value, dataset, split=None):
+    """Write a model card that claims this value, on this split."""
 
     def fault(folder):
         lines = [
@@ -63,7 +63,7 @@ def claiming(metric, value, dataset):
             "model-index:",
             "- name: m",
             "  results:",
-            f"  - dataset: {{type: {dataset}, name: {dataset}}}",
+            f"  - dataset: {{type: {dataset}, name: {dataset}{f', split: {split}' if split else ''}}}",
         ]
         lines += [f"    metrics: [{{type: {metric}, value: {value!r}}}]", "---", ""]
         (folder / "README.md").write_text("\n".join(lines))

@@ -2,16 +2,17 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 import detection
 import explain
 import sentiment_analysis
+from harness import explanations
 from harness.checkpoint import CannotMeasure
 from harness.choices import as_choices, as_protocol, parse_choices
 from harness.waterfall import make_bars
+from scored.claims import read_model_index
 from scored.files import UserError
 
 
@@ -63,13 +64,21 @@ def test_two_tasks_of_one_architecture_are_told_apart_by_data_set(monkeypatch):
         explain.choose_task(["BertForMaskedLM"], set(), None)
 
 
-def test_claim_is_the_first_of_the_headline_metric_with_a_value():
-    def claim(dataset, metric, fraction):
-        return SimpleNamespace(dataset=dataset, metric=metric, fraction=fraction)
-
-    claims = [claim("emotion", "f1-macro", 0.9), claim("coco", "AP", None), claim("coco", "accuracy", 0.5)]
-    assert explain.find_claim(claims, detection.TASK) is None
-    assert explain.find_claim(claims, sentiment_analysis.TASK) is None
+def test_claims_to_explain_are_those_on_the_data_set_with_a_value():
+    index = [
+        {
+            "dataset": {"type": dataset, "name": dataset},
+            "metrics": [{"type": metric, "value": value} for metric, value in metrics],
+        }
+        for dataset, metrics in [
+            ("emotion", [("accuracy", 0.9), ("loss", 0.3), ("f1", 0.8)]),
+            ("imdb", [("accuracy", 0.7)]),
+        ]
+    ]
+    claims = read_model_index([{"name": "m", "results": index}])
+    values = [claim["fraction"] for claim in explain.claims_on(claims, "emotion")]
+    assert values == [0.9, 0.8]  # a loss is not a fraction
+    assert explain.claims_on(claims, "coco") == []
 
 
 # ── The file ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -85,7 +94,7 @@ def test_failed_or_limited_explanation_does_not_replace_a_whole_one():
     ordered = [{}, explanation(), explanation(5), explanation(9)]
     coverage = [0, 0, 1, 2]
     for old, i in zip(ordered, coverage, strict=True):
-        assert [explain.is_fuller(old, new) for new in ordered] == [i > j for j in coverage]
+        assert [explanations.is_fuller(old, new) for new in ordered] == [i > j for j in coverage]
 
 
 def test_an_explanation_replaces_that_of_the_same_model_and_data_set_only(tmp_path):
@@ -100,10 +109,30 @@ def test_an_explanation_replaces_that_of_the_same_model_and_data_set_only(tmp_pa
         (explanation(model="x"), True, ["coco", "emotion", None]),
     ]
     for new, is_stored, datasets in steps:
-        assert explain.store(path, new) == is_stored
+        assert explanations.store(path, new) == is_stored
         content = json.loads(path.read_text())
         assert content["schema"] == 2
         assert [entry.get("dataset") for entry in content["explanations"]] == datasets
+
+
+def test_each_claim_of_a_card_keeps_its_own_explanation(tmp_path):
+    path = tmp_path / "explanations.json"
+
+    def of(split, fraction, revision="r1"):
+        claim = {"metric": "accuracy", "split": split, "fraction": fraction}
+        return explanation(9, dataset="emotion", revision=revision, claim=claim)
+
+    def stored():
+        entries = json.loads(path.read_text())["explanations"]
+        return [entry["claim"] and entry["claim"]["fraction"] for entry in entries]
+
+    for new in (of("validation", 0.9), of("test", 0.8), of("validation", 0.9)):
+        assert explanations.store(path, new)
+    assert stored() == [0.8, 0.9]
+    assert explanations.store(path, of("test", 0.7, revision="r2"))  # the card is another one now
+    assert stored() == [0.7]
+    assert explanations.store(path, explanation(9, dataset="emotion", revision="r2", claim=None))
+    assert stored() == [None]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +142,7 @@ def test_older_or_other_file_is_refused_with_the_command_that_writes_it(tmp_path
     path = tmp_path / "explanations.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"explanations.json .*python reproducibility/explain.py MODEL"):
-        explain.read_explanations(path)
+        explanations.read_explanations(path)
 
 
 # ── The waterfall ─────────────────────────────────────────────────────────────────────────────────────────
