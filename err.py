@@ -19,12 +19,16 @@ from ptm import PTM
 from scored.benchmarks import TABLE, Benchmark, benchmark_named, benchmark_of, read_benchmarks
 from scored.cli import HelpFormatter, run
 from scored.comparisons import ComparisonFile, Series, Summary
-from scored.err_figures import draw_discrepancies, draw_headline, series_label
+from scored.discrepancy_figure import draw_discrepancies
+from scored.err_figures import draw_headline
+from scored.err_sentences import describe_laboratories, describe_names
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
 from scored.matching import KnownClaims, summarize, verdict_under_standard
 from scored.plots import save_png
 from scored.result_rows import PARTIAL, STUDY, is_whole
 from scored.schema import SCHEMA, Differences, Explanation, check, check_row, read_versioned
+from scored.side_by_side import compare_laboratories
+from scored.study_claims import as_claim, read_card_claims
 
 RESULTS = ROOT / "reproducibility" / "results.json"
 EXPLANATIONS = ROOT / "reproducibility" / "results" / "explanations.json"
@@ -66,8 +70,8 @@ def select(entries: list[dict], source: str | None, protocol: str | None) -> lis
 
 
 def read_claims(path: Path, measured: set[str], rows: list[dict]) -> KnownClaims:
-    """Read the claims of these models from Hub records; where one has none, take the study's."""
-    at_revision, at_any = {}, {}
+    """Read the claims of these models from Hub records; else from cards of 2022, else take the study's."""
+    at_revision, at_any, on_cards = {}, {}, read_card_claims()
     for model in PTM.load(path):
         if model.id not in measured:
             continue
@@ -77,10 +81,15 @@ def read_claims(path: Path, measured: set[str], rows: list[dict]) -> KnownClaims
             at_revision[model.id, model.sha] = claims
         else:
             at_any[model.id] = claims
+    of_cards = defaultdict(list)
+    for card in on_cards:
+        if not at_any.get(card.model):
+            of_cards[card.model].append(as_claim(card))
+    at_any |= of_cards
     for row in rows:
         if row["source"] == STUDY and row.get("claims") and not at_any.get(row["model"]):
             at_any[row["model"]] = [claim | {"from": STUDY} for claim in row["claims"]]
-    return KnownClaims(at_revision, at_any)
+    return KnownClaims(at_revision, at_any, on_cards)
 
 
 def read_explanations(path: Path, benchmarks: dict[str, Benchmark]) -> list[dict]:
@@ -212,21 +221,20 @@ def write_data(folder: Path, comparisons: ComparisonFile) -> None:
         file.write(comparisons_table(comparisons.series))
 
 
-def write_figures(
-    output: Path, all_series: list[Series], causes: dict[str, dict[str, float]], threshold: Decimal
-) -> None:
+def write_figures(output: Path, comparisons: ComparisonFile, causes: dict, threshold: Decimal) -> None:
     """Write err.png, its copy, and discrepancies.png."""
-    figures = output / "assets" / "figures"
-    save_png(output / "err.png", draw_headline(all_series, causes, threshold))
+    figures, series = output / "assets" / "figures", comparisons.series
+    save_png(output / "err.png", draw_headline(series, comparisons.laboratories, causes, threshold))
     with atomic_write(figures / "err.png", "wb") as file:
         file.write((output / "err.png").read_bytes())
-    save_png(figures / "discrepancies.png", draw_discrepancies(all_series, threshold))
+    save_png(figures / "discrepancies.png", draw_discrepancies(series, threshold))
 
 
 def print_comparisons(comparisons: ComparisonFile) -> None:
-    """Print k of n for each series and data set, and who was left out."""
+    """Print k of n for each series and data set, who was left out, and where laboratories differ."""
     for series in comparisons.series:
-        print(series_label(series))
+        measured = f", measured {series.measured}" if series.measured else ""
+        print(f"{series.source}, protocol {series.protocol}{measured}")
         for name, summary in series.datasets.items():
             low, high = summary.interval or (0, 1)
             share = f"{summary.k}/{summary.n}"
@@ -236,6 +244,10 @@ def print_comparisons(comparisons: ComparisonFile) -> None:
                 print(f"  {'':<22}{count:>8} left out: {reason}")
             if summary.superseded:
                 print(f"  {'':<22}{summary.superseded:>8} older or partial measurements skipped")
+            for line in describe_names(summary):
+                print(f"    {line}")
+    for line in describe_laboratories(comparisons.laboratories):
+        print(line)
 
 
 # ── The command ───────────────────────────────────────────────────────────────────────────────────────────
@@ -282,14 +294,18 @@ def main() -> int:
     published = read_json(PUBLISHED, dict)
     explanations = read_explanations(args.explanations, benchmarks)
     all_series = compare(selected, known, published, args.threshold, benchmarks)
+    laboratories = []
+    for benchmark in benchmarks.values():
+        laboratories += compare_laboratories(selected["rows"], benchmark, known, args.threshold)
     comparisons = ComparisonFile(
         schema=SCHEMA,
         threshold_points=float(args.threshold),
         series=all_series,
         published=published,
+        laboratories=laboratories,
     )
     write_data(args.output / "assets" / "data", comparisons)
-    write_figures(args.output, all_series, points_by_cause(explanations), args.threshold)
+    write_figures(args.output, comparisons, points_by_cause(explanations), args.threshold)
     print_comparisons(comparisons)
     return 0
 

@@ -54,6 +54,24 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     verdict_under_standard: str | UnsetType = UNSET
 
 
+class SplitReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What cards of 2022 say about the study's differences: which get a name, and on which side they lie."""
+
+    claims: Count  # measured models whose card's claim is known
+    named: Count  # published differences that are the one of such a claim
+    unnamed: Count
+    apart: list[str]  # models too far off for a matter of splits; they are not in the counts below
+    above: Count  # claims above the measured value
+    below: Count
+    equal: Count
+    mean_points: float  # claim minus measured value
+    sign_test_p: float  # exact, of `above` and `below`
+    beyond_sampling: list[str]  # models whose two values differ by more than two samples explain
+    hub_on_test: list[Count]  # k of n values of the Hub's evaluator there that equal the study's
+    hub_on_other_split: list[Count]  # k of n of its values elsewhere that equal the card's claim
+    inference: str  # not measured: what all of this fits
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The comparisons of one data set in one series: k of n models are off."""
 
@@ -68,6 +86,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     models: list[Comparison]
     note: str | UnsetType = UNSET
     published: str | UnsetType | None = UNSET  # the study's rows only
+    splits: SplitReading | UnsetType = UNSET  # the study's differences of emotion only
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +98,28 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     datasets: dict[str, Summary]
 
 
+class LaboratoryValue(msgspec.Struct, frozen=True):
+    """What one laboratory measured."""
+
+    source: str
+    protocol: str
+    value: float
+
+
+class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's headline metric on one split as several laboratories measured it."""
+
+    dataset: str
+    model: str
+    split: str
+    metric: str
+    claimed: float | None  # as a fraction
+    values: list[LaboratoryValue]  # the study's, ours, other laboratories'
+    spread_points: float  # largest minus smallest value
+    nearest_points: float | UnsetType = UNSET  # what the nearest value misses the claim by
+    is_finding: bool  # laboratories differ by more than the threshold and than the nearest misses the claim
+
+
 class ComparisonFile(msgspec.Struct, frozen=True, kw_only=True):
     """The file err.json."""
 
@@ -86,6 +127,7 @@ class ComparisonFile(msgspec.Struct, frozen=True, kw_only=True):
     threshold_points: float
     series: list[Series]
     published: dict[str, Any]
+    laboratories: list[SideBySide] = []
 
 
 def read_comparisons(path: Path) -> ComparisonFile:

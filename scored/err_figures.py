@@ -1,153 +1,179 @@
-"""The figures of err.py: they take counts and draw; the caller saves."""
+"""The headline figure of err.py, err.png: it takes counts and sentences and draws; the caller saves."""
 
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
-from scored.comparisons import Comparison, Series, Summary
-from scored.plots import BLUE, GRAY, GREEN, ORANGE, PALETTE, PINK, RED, SKY, YELLOW
-from scored.verdicts import AGREES, DIFFERS, VERDICTS
+from scored.comparisons import Series, SideBySide
+from scored.err_sentences import Count, DatasetStory, tell, write_direction, write_title, write_verdicts
+from scored.intervals import wilson
+from scored.plots import BLUE, GREEN, ORANGE, PINK, RED, SKY
 
-WIDTH, HEIGHT = 9, 4.8  # inches, of one panel
-VERDICT_COLORS = dict(zip(VERDICTS, (GREEN, SKY, GRAY, YELLOW, BLUE, RED, "#000000"), strict=True))
-OTHER_PROTOCOL_COLORS = {AGREES: "#44AA99", DIFFERS: ORANGE}  # under another protocol than standard
+WIDTH = 9.0  # inches
+AXIS, CAUSES = 0.62, 2.5  # inches of height: the shared axis, the panel of causes
+TITLE_LINE, LINE, DOT = 0.27, 0.22, 0.4  # inches of a line of the title, of small text, of a dot
+PLOT = (0.38, 0.96)  # left and right end of the percentages, as shares of the width
+SMALL, LARGE = 11.5, 24  # points of text
+INK, FAINT = "#222222", "#444444"
+FIRST, OTHERS = BLUE, (GREEN, ORANGE, PINK)
 CAUSE_COLORS = (RED, BLUE, GREEN, ORANGE, PINK, SKY, "#882255", "#999999")
 DARK = ("#000000", BLUE, RED, GREEN, "#882255")  # bars whose numbers are white
-TICKS = (-100, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 100)
+ROOM = (29, 60)  # percent: left of and right of which a label has room
+WRAP = 98  # characters of a line over the whole width
 
 
-def draw_headline(series: list[Series], causes: dict[str, dict[str, float]], threshold: Decimal):
-    """Draw err.png: models off, their verdicts, and, if any model was explained, points by cause."""
+def draw_headline(
+    series: Sequence[Series],
+    laboratories: Sequence[SideBySide],
+    causes: dict[str, dict[str, float]],
+    threshold: Decimal,
+):
+    """Draw err.png: per data set how many models are off, by whom, in which direction, and the verdicts."""
     from matplotlib.figure import Figure
 
-    layout = [[0, 1], [2, 2]] if causes else [[0, 1]]
-    size = (13, HEIGHT + 3.2 * (len(layout) - 1))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    axes = figure.subplot_mosaic(layout, height_ratios=[3, 2][: len(layout)])
-    plot_fractions(axes[0], series, threshold)
-    plot_verdicts(axes[1], series)
+    stories = tell(series, laboratories, threshold)
+    title = textwrap.wrap(write_title(stories, threshold, year_of(series)), 74)
+    top = 0.28 + TITLE_LINE * len(title)
+    blocks = [Block(story, block_lines(story)) for story in stories]
+    height = top + sum(block.height for block in blocks) + AXIS + (CAUSES if causes else 0)
+    figure = Figure(figsize=(WIDTH, height), dpi=110)
+    bold = {"va": "top", "fontsize": 14.5, "fontweight": "bold", "color": INK}
+    figure.text(0.02, 1 - 0.12 / height, "\n".join(title), **bold)
+    first, y = height - top, height - top
+    for block in blocks:
+        if y < first:
+            draw_rule(figure, y / height)
+        draw_block(figure, block, y, height)
+        y -= block.height
+    draw_axis(figure, y, first, threshold)
     if causes:
-        plot_causes(axes[2], causes)
+        ax = figure.add_axes((0.2, 0.62 / height, 0.75, (CAUSES - 1.3) / height))
+        plot_causes(ax, causes)
     return figure
 
 
-def draw_discrepancies(series: list[Series], threshold: Decimal):
-    """Draw discrepancies.png: each model's distance from its claim."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Block:
+    """One data set's part of the figure: its story, and the lines of text under its dots."""
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=110, layout="constrained")
-    plot_discrepancies(figure.add_subplot(), series, threshold)
-    return figure
+    story: DatasetStory
+    lines: list[str]
 
+    @property
+    def dots(self) -> float:
+        """Inches of height of the dots."""
+        return max(0.72, DOT * (1 + len(self.story.others)))
 
-# ── Labels ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def series_label(series: Series) -> str:
-    """Name a series in legends and on stdout."""
-    return f"{series.source}, protocol {series.protocol}, measured {series.measured}"
-
-
-def dataset_labels(series: list[Series]) -> dict[str, str]:
-    """Label each data set of these series, by name: the name over the task."""
-    labels = {}
-    for entry in series:
-        for name, summary in entry.datasets.items():
-            labels[name] = f"{name}\n{summary.task.replace('-', ' ')}"
-    return labels
+    @property
+    def height(self) -> float:
+        """Inches of height of all."""
+        return self.dots + 0.3 + LINE * len(self.lines)
 
 
-def rows_of(series: list[Series]) -> list[tuple[int, Series, str, Summary]]:
-    """List (place of the series, series, data set, summary), data set by data set."""
-    rows = []
-    for name in dataset_labels(series):
-        for place, entry in enumerate(series):
-            if name in entry.datasets:
-                rows.append((place, entry, name, entry.datasets[name]))
-    return rows
+def year_of(series: Sequence[Series]) -> str:
+    """Return the year of the first series that states one."""
+    years = sorted(entry.measured[:4] for entry in series if entry.measured)
+    return years[0] if years else "an undated measurement"
 
 
-# ── Panels ────────────────────────────────────────────────────────────────────────────────────────────────
+def block_lines(story: DatasetStory) -> list[str]:
+    """Return the lines of text under a data set's dots: direction and verdicts."""
+    lines = []
+    for text in (write_direction(story.summary), write_verdicts(story)):
+        lines += textwrap.wrap(text, WRAP)
+    return lines
 
 
-def plot_fractions(ax, series: list[Series], threshold: Decimal) -> None:
-    """Draw a bar per data set and series: the share of models off, with k/n and the Wilson interval."""
-    labels = dataset_labels(series)
-    width = 0.8 / max(len(series), 1)
-    for place, _, name, summary in rows_of(series):
-        if summary.n:
-            x = list(labels).index(name) + (place - (len(series) - 1) / 2) * width
-            _plot_fraction(ax, x, 0.7 * width, summary, PALETTE[place % len(PALETTE)])
-    for place, entry in enumerate(series):
-        ax.bar(0, 0, color=PALETTE[place % len(PALETTE)], label=series_label(entry))
-    ax.set_xticks(range(len(labels)), labels.values(), fontsize=11)
-    ax.set_ylim(0, 112)
-    ax.set_yticks(range(0, 101, 20))
-    ax.set_ylabel(f"models off by more than {threshold.normalize():f} point{'s' * (threshold != 1)} (%)")
-    ax.set_title("Models that miss their card's claim (95% Wilson intervals)", loc="left", fontsize=13)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=10, frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
+# ── One data set ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _plot_fraction(ax, x: float, width: float, summary: Summary, color: str) -> None:
-    """Draw one bar with its whiskers and its k/n."""
-    height = 100 * summary.fraction
-    low, high = (100 * end for end in summary.interval)
-    whiskers = [[max(0, height - low)], [max(0, high - height)]]
-    ax.bar(x, height, width, color=color)
-    ax.errorbar(x, height, whiskers, color="black", capsize=4, lw=1.2)
-    ax.annotate(
-        f"{summary.k}/{summary.n}",
-        (x, max(height, high)),
-        (0, 4),
-        textcoords="offset points",
-        ha="center",
-        fontsize=12,
-        fontweight="bold",
-    )
+def draw_rule(figure, y: float) -> None:
+    """Draw a faint line over the whole width."""
+    from matplotlib.lines import Line2D
+
+    figure.add_artist(Line2D([0.02, 0.98], [y, y], color="#DDDDDD", lw=0.8, transform=figure.transFigure))
 
 
-def plot_verdicts(ax, series: list[Series]) -> None:
-    """Draw a bar per data set and series: the models by the verdict on their claim."""
-    rows = {}
-    for _, entry, name, summary in rows_of(series):
-        if summary.verdicts:
-            rows[f"{name}\n{entry.source}, {entry.protocol}"] = summary.verdicts
-    plot_stacked(ax, rows, verdict_colors(rows))
-    ax.set_xlabel("models by the verdict on their claim (%)")
-    ax.set_title("Verdicts", loc="left", fontsize=13)
+def draw_block(figure, block: Block, top: float, height: float) -> None:
+    """Draw one data set: its count in large type, its dots, and its lines; `top` and `height` in inches."""
+    story = block.story
+    bold = {"va": "top", "fontsize": LARGE, "fontweight": "bold", "color": INK}
+    figure.text(0.02, (top - 0.08) / height, story.first.text, **bold)
+    name = f"{story.models} on {story.dataset}"
+    figure.text(0.02, (top - 0.52) / height, name, va="top", fontsize=SMALL, color=INK)
+    text = {"va": "bottom", "fontsize": SMALL, "color": FAINT, "linespacing": 1.3}
+    figure.text(0.02, (top - block.height + 0.1) / height, "\n".join(block.lines), **text)
+    place = (PLOT[0], (top - block.dots - 0.1) / height, PLOT[1] - PLOT[0], block.dots / height)
+    ax = figure.add_axes(place)
+    ax.set_xlim(0, 100)
+    ax.set_ylim(0, block.dots)
+    ax.axis("off")
+    draw_dots(ax, story, block.dots)
 
 
-def verdict_colors(rows: dict[str, dict[str, int]]) -> dict[str, str]:
-    """Return the color of each verdict in these rows, those under other protocols last."""
-    colors = dict(VERDICT_COLORS)
-    names = sorted({name for verdicts in rows.values() for name in verdicts})
-    for prefix, color in OTHER_PROTOCOL_COLORS.items():
-        colors |= {name: color for name in names if name.startswith(prefix)}
-    return colors
+def draw_dots(ax, story: DatasetStory, space: float) -> None:
+    """Draw the first count with its interval, and an arrow from it to each other one; y is in inches."""
+    counts = (story.first, *story.others)
+    step = space / len(counts)
+    start = (100 * story.first.k / story.first.n, space - step / 2)
+    for row, count in enumerate(counts):
+        y = space - step * (row + 0.5)
+        color = OTHERS[(row - 1) % len(OTHERS)] if row else FIRST
+        draw_count(ax, count, y, color, f"{count.text}, {count.label}" if row else count.label)
+        if row:
+            style = {"arrowstyle": "-|>", "color": color, "lw": 1.6, "shrinkA": 9, "shrinkB": 9}
+            end = (100 * count.k / count.n, y)
+            ax.annotate("", end, start, arrowprops=style, zorder=1, annotation_clip=False)
+
+
+def draw_count(ax, count: Count, y: float, color: str, text: str) -> None:
+    """Draw a dot at the share of models off, its 95% interval, and who counted, where there is room."""
+    share = 100 * count.k / count.n
+    low, high = (100 * end for end in wilson(count.k, count.n))
+    ax.plot([low, high], [y, y], color=color, lw=5, alpha=0.35, solid_capstyle="round", clip_on=False)
+    ax.plot([share], [y], "o", color=color, markersize=11, clip_on=False, zorder=4)
+    x, side = high + 2, "left"
+    if high > ROOM[1]:
+        x, side = (low - 2, "right") if low > ROOM[0] else (100, "right")
+    is_above = high > ROOM[1] and low <= ROOM[0]
+    style = {"fontsize": SMALL, "color": color, "fontweight": "bold", "zorder": 3}
+    style["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
+    ax.text(x, y + (0.1 if is_above else 0), text, ha=side, va="bottom" if is_above else "center", **style)
+
+
+def draw_axis(figure, y: float, first: float, threshold: Decimal) -> None:
+    """Draw the axis that all data sets share, `y` inches from the bottom of the figure."""
+    height = figure.get_figheight()
+    place = (PLOT[0], (y - 0.05) / height, PLOT[1] - PLOT[0], (first - y + 0.05) / height)
+    ax = figure.add_axes(place, zorder=-1)
+    ax.set_xlim(0, 100)
+    ax.set_yticks([])
+    ax.set_xticks(range(0, 101, 25), [f"{tick}%" for tick in range(0, 101, 25)], fontsize=SMALL)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    points = f"{threshold.normalize():f} point{'s' * (threshold != 1)}"
+    ax.set_xlabel(f"models off by more than {points} (dot), with its 95% interval", fontsize=SMALL)
+
+
+# ── Causes ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def plot_causes(ax, causes: dict[str, dict[str, float]]) -> None:
     """Draw a bar per label: its absolute points by cause."""
     names = sorted({name for points in causes.values() for name in points if points[name]})
     colors = {name: CAUSE_COLORS[place % len(CAUSE_COLORS)] for place, name in enumerate(names)}
-    plot_stacked(ax, causes, colors, below=0.24)
-    ax.set_xlabel("absolute points by cause (%), from explain.py")
-    ax.set_title("Causes of the discrepancies", loc="left", fontsize=13)
-
-
-def plot_stacked(ax, rows: dict[str, dict], colors: dict[str, str], below: float = 0.14) -> None:
-    """Draw horizontal bars of 100%, one per row, divided by the names in `colors`, with their numbers."""
-    for y, parts in enumerate(reversed(rows.values())):
+    for y, parts in enumerate(reversed(causes.values())):
         _plot_parts(ax, y, parts, colors)
     for name, color in colors.items():
-        if any(parts.get(name) for parts in rows.values()):
-            ax.barh(0, 0, color=color, label=name)
-    ax.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=9)
+        ax.barh(0, 0, color=color, label=name)
+    ax.set_yticks(range(len(causes)), list(reversed(causes)), fontsize=SMALL)
     ax.set_xlim(0, 100)
-    if rows:
-        ax.set_ylim(-0.6, len(rows) - 0.4)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.4, -below), fontsize=9, frameon=False, ncols=2)
+    ax.set_ylim(-0.6, len(causes) - 0.4)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), fontsize=SMALL, frameon=False, ncols=4)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
+    ax.set_xticks(range(0, 101, 25), [f"{tick}%" for tick in range(0, 101, 25)], fontsize=SMALL)
+    ax.set_title("absolute points by cause, from explain.py", fontsize=SMALL, loc="left", color=INK)
 
 
 def _plot_parts(ax, y: int, parts: dict[str, float], colors: dict[str, str]) -> None:
@@ -161,46 +187,3 @@ def _plot_parts(ax, y: int, parts: dict[str, float], colors: dict[str, str]) -> 
             middle = (left + width / 2, y)
             ax.annotate(f"{parts[name]:.3g}", middle, ha="center", va="center", color=ink)
         left += width
-
-
-def plot_discrepancies(ax, series: list[Series], threshold: Decimal) -> None:
-    """Draw a dot per model: measured minus claimed, in points; one line per data set and series."""
-    rows = [row for row in rows_of(series) if row[3].n]
-    band = f"within {threshold.normalize():f} point"
-    ax.axvspan(-threshold, threshold, color="#DDDDDD", zorder=0, label=band)
-    ax.axvline(0, color="black", lw=0.8, zorder=1)
-    labels, limits = [], [-5.0, 5.0]
-    for y, (place, entry, name, summary) in enumerate(reversed(rows)):
-        counted = [comparison for comparison in summary.models if comparison.headline]
-        _plot_dots(ax, y, counted, PALETTE[place % len(PALETTE)])
-        labels.append(f"{name}, {summary.n} models\n{entry.source}, {entry.protocol}")
-        limits += [comparison.discrepancy for comparison in counted]
-    ax.set_yticks(range(len(rows)), labels)
-    ax.set_ylim(-0.6, max(len(rows), 1) - 0.4)
-    ax.set_xscale("symlog", linthresh=2, linscale=1.5)
-    ax.set_xticks(TICKS, [f"{tick:+d}" if tick else "0" for tick in TICKS])
-    ax.set_xlim(1.3 * min(limits), 1.3 * max(limits))
-    ax.set_xlabel("measured minus claimed, points (0.01 of accuracy or mAP; logarithmic beyond ±2)")
-    when = ", ".join(sorted({entry.measured for entry in series}))
-    ax.set_title(f"How far each model is from its claim (measured {when})", loc="left", fontsize=13)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=10, frameon=False, ncols=2)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _plot_dots(ax, y: int, comparisons: list[Comparison], color: str) -> None:
-    """Draw the dots of one line, spread if there are many; hollow where the model has no name."""
-    import numpy
-
-    for is_unnamed in (False, True):
-        values = sorted(c.discrepancy for c in comparisons if (c.model is None) == is_unnamed)
-        spread = numpy.random.default_rng(0).permutation(numpy.linspace(-0.25, 0.25, len(values)))
-        ax.scatter(
-            values,
-            y + (spread if len(values) > 8 else 0 * spread),
-            s=26,
-            zorder=2,
-            linewidths=1.0,
-            edgecolors=color,
-            facecolors="none" if is_unnamed else color,
-            label="absolute difference, sign not published" if is_unnamed and values else None,
-        )

@@ -1,22 +1,25 @@
 """From rows and claims to comparisons: what is compared, what counts, and the summary of a data set."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from scored.benchmarks import Benchmark
 from scored.claim_numbers import difference_in_points
 from scored.claims import VOCABULARY
-from scored.comparisons import Comparison, Summary
+from scored.comparisons import Comparison, SplitReading, Summary
 from scored.intervals import wilson
 from scored.result_rows import STUDY, is_whole, latest_rows, why_incomplete
 from scored.schema import Differences
+from scored.study_claims import CardClaim, compare_cards, name_differences, read_splits
 from scored.verdict_sentences import write_sentence
 from scored.verdicts import judge_claim, start_comparison
 
+NOT_COMPARED = "claim on its card of 2022, not compared by the study"
 SAME_CLAIM = Decimal("0.0005")  # the study's claims are rounded to a tenth of a point
 
 
@@ -26,6 +29,7 @@ class KnownClaims:
 
     at_revision: dict[tuple[str, str | None], list[dict]]  # (model, commit); None for an unknown commit
     at_any: dict[str, list[dict]]  # model -> claims that are not tied to a revision
+    on_cards: Sequence[CardClaim] = ()  # of 2022, beside which the study's values are put
 
 
 def claims_for(row: dict, known: KnownClaims) -> list[dict]:
@@ -143,19 +147,37 @@ def mark_headline(comparisons: list[Comparison], benchmark: Benchmark) -> list[C
 # ── One data set in one series ────────────────────────────────────────────────────────────────────────────
 
 
-def unnamed_comparisons(differences: Differences) -> list[Comparison]:
-    """Make a comparison of each absolute difference that was published without its model."""
-    return [
-        Comparison(
-            model=None,
-            metric=differences["metric"],
-            discrepancy=float(difference_in_points(0, value)),
-            headline=True,
-            verdict="inconclusive",
-            why="the study published neither the model, nor the claim, nor its split",
-        )
-        for value in differences["values"]
-    ]
+def unnamed_comparison(value: float, metric: str) -> Comparison:
+    """Make a comparison of an absolute difference that was published without its model."""
+    return Comparison(
+        model=None,
+        metric=metric,
+        discrepancy=float(difference_in_points(0, value)),
+        headline=True,
+        verdict="inconclusive",
+        why="the study published neither the model, nor the claim, nor its split",
+    )
+
+
+def compare_study(
+    rows: list[dict], differences: list[Differences], counted: set, known: KnownClaims, benchmark: Benchmark
+) -> tuple[list[Comparison], SplitReading | UnsetType]:
+    """Compare the study's values with cards of 2022, for models that are not counted yet.
+
+    A published difference gets the name of the model whose claim it is; other claims do not count. Also say
+    what the named differences tell about splits.
+    """
+    study_rows = [row for row in rows if row["source"] == STUDY and row["model"] not in counted]
+    on_cards = compare_cards(known.on_cards, study_rows, benchmark)
+    values = [value for entry in differences for value in entry["values"]]
+    named = name_differences(values, on_cards)
+    models = {entry.model for entry in named if entry is not None}
+    comparisons = [entry for entry in on_cards if entry.model not in models]
+    for value, entry in zip(values, named, strict=True):
+        comparisons.append(entry or unnamed_comparison(value, benchmark.headline))
+    if not values or not on_cards:
+        return comparisons, UNSET
+    return comparisons, read_splits(on_cards, named, known.on_cards, benchmark)
 
 
 def summarize(
@@ -174,13 +196,18 @@ def summarize(
         comparisons += model_comparisons
     comparisons = mark_headline(comparisons, benchmark)
     counted = {comparison.model for comparison in comparisons if comparison.headline}
+    of_study, splits = compare_study(current, unnamed, counted, known, benchmark)
+    for comparison in of_study:
+        if comparison.model is not None and not comparison.headline:
+            reasons[comparison.model] = NOT_COMPARED
+    others = [comparison for comparison in comparisons if comparison.model not in counted]
+    comparisons = [*comparisons, *of_study]
     left_out = Counter(reason for model, reason in reasons.items() if model not in counted)
     for differences in unnamed:
-        comparisons += unnamed_comparisons(differences)
         left_out["no claim"] -= len(differences["values"])
     comparisons = [replace(comparison, off=is_off(comparison, threshold)) for comparison in comparisons]
     headline = [comparison for comparison in comparisons if comparison.headline]
-    others = {c.model: c for c in comparisons if c.model is not None and c.model not in counted}
+    others = {comparison.model: comparison for comparison in others}
     k, n = sum(comparison.off for comparison in headline), len(headline)
     return Summary(
         task=benchmark.task,
@@ -193,6 +220,7 @@ def summarize(
         superseded=len(rows) - len(current),
         models=sorted(comparisons, key=sort_key),
         note="; ".join(differences["note"] for differences in unnamed) if unnamed else UNSET,
+        splits=splits,
     )
 
 
