@@ -241,9 +241,9 @@ def print_comparisons(comparisons: ComparisonFile) -> None:
             paper = f"  the paper printed {summary.published}" if summary.published else ""
             print(f"  {name:<22}{share:>8} off  95% interval {low:6.1%} to {high:6.1%}{paper}")
             for reason, count in summary.left_out.items():
-                print(f"  {'':<22}{count:>8} left out: {reason}")
+                print(f"    {count} left out: {reason}")
             if summary.superseded:
-                print(f"  {'':<22}{summary.superseded:>8} older or partial measurements skipped")
+                print(f"    {summary.superseded} older or partial measurements skipped")
             for line in describe_names(summary):
                 print(f"    {line}")
     for line in describe_laboratories(comparisons.laboratories):

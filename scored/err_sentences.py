@@ -7,8 +7,10 @@ from decimal import Decimal
 
 from msgspec import UNSET
 
+from scored.claim_numbers import difference_in_points
 from scored.comparisons import Comparison, Series, SideBySide, SplitReading, Summary
 from scored.result_rows import STUDY
+from scored.study_claims import APART
 
 MODELS = {  # what the models of a task are called
     "object-detection": "detectors",
@@ -99,7 +101,7 @@ def by_laboratory(
             continue
         for value in entry.values:
             if value.source not in (STUDY, OURS):
-                points = abs(Decimal(repr(value.value)) - Decimal(repr(entry.claimed))) * 100
+                points = abs(difference_in_points(entry.claimed, value.value))
                 off.setdefault(value.source, []).append(points > threshold)
     return [Count(sum(flags), len(flags), source) for source, flags in sorted(off.items())]
 
@@ -215,12 +217,64 @@ def describe_names(summary: Summary) -> list[str]:
     n = splits.above + splits.below + splits.equal
     return [
         f"{splits.named} of {splits.named + splits.unnamed} differences named by cards of 2022, "
-        f"{named_off} of the {len(off)} above the threshold",
+        f"{named_off} of the {len(off)} off",
         f"of {n} claims {splits.above} above the measured value, {splits.below} below, {splits.equal} equal; "
         f"mean {splits.mean_points:+.2f} points, sign test p = {splits.sign_test_p:.0e}",
-        f"{len(splits.apart)} more stand apart: {', '.join(splits.apart)}",
+        f"{len(splits.apart)} more stand apart, more than {APART} points off",
         f"inference: {splits.inference}",
     ]
+
+
+def describe_study(
+    all_series: Sequence[Series], laboratories: Sequence[SideBySide], threshold: Decimal
+) -> str:
+    """Tell in a paragraph what the study measured, what its named models say, and what others measured."""
+    stories = [story for story in tell(all_series, laboratories, threshold) if story.protocol != STANDARD]
+    counts = join([f"{story.first.text} {story.models}" for story in stories])
+    sentences = [f"measured {counts} more than {write_points(threshold)} away from what their cards claim."]
+    for story in stories:
+        sentences += describe_others(story, laboratories, threshold)
+        if story.summary.splits is not UNSET:
+            sentences.append(describe_splits(story.summary.splits, story))
+    return " ".join(sentences)
+
+
+def describe_splits(splits: SplitReading, story: DatasetStory) -> str:
+    """Say which differences have a name, on which side they lie, and what that suggests."""
+    n = splits.above + splits.below + splits.equal
+    return (
+        f"Dated copies of cards name {splits.named} of the {story.first.n} {story.models}: of {n} claims,"
+        f" {splits.above} lie above the measured value and {splits.below} below, {splits.mean_points:+.2f}"
+        f" points on average, as if {splits.inference} (an inference)."
+    )
+
+
+def describe_others(story: DatasetStory, laboratories: Sequence[SideBySide], threshold: Decimal) -> list[str]:
+    """Say how many of the same models are off by another laboratory's values."""
+    sentences = []
+    for other in story.others:
+        if not other.label.startswith("ours"):
+            kind = story.models.rpartition(" ")[2]
+            copied = off_by_the_studys_claims(story, laboratories, other.label, threshold)
+            note = f" ({copied} by the claims that the study used)" if copied != other.k else ""
+            sentences.append(f"By {other.label}'s values of the same weights, {other.text} {kind} are{note}.")
+    return sentences
+
+
+def off_by_the_studys_claims(
+    story: DatasetStory, laboratories: Sequence[SideBySide], source: str, threshold: Decimal
+) -> int:
+    """Count a laboratory's values that are off by the claims that the study compared with."""
+    values = {}
+    for entry in laboratories:
+        for value in entry.values:
+            if value.source == source and entry.dataset == story.dataset:
+                values[entry.model] = value.value
+    off = 0
+    for entry in story.summary.models:
+        if entry.headline and entry.model in values:
+            off += abs(difference_in_points(entry.claimed, values[entry.model])) > threshold
+    return off
 
 
 def describe_laboratories(laboratories: Sequence[SideBySide]) -> list[str]:

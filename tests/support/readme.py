@@ -9,10 +9,15 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
+from decimal import Decimal
 
 import dependencies
 from project import ROOT
+from scored.comparisons import read_comparisons
+from scored.err_sentences import describe_study
 
+STUDY = "In 2022 a study ([Jiang et al., SCORED '22](https://doi.org/10.1145/3560835.3564547))"
 FOLDERS = ("unit", "scripts", "long")
 READMES = [
     "README.md",
@@ -42,6 +47,13 @@ def shell(command: str, hidden: str = "") -> None:
     if done.returncode:
         output += done.stderr
     print(f"```console\n$ {command}\n{output.rstrip()}\n```")
+
+
+def findings() -> None:
+    """Print what the study measured, what its named models say about splits, and what others measured."""
+    comparisons = read_comparisons(ROOT / "assets" / "data" / "err.json")
+    text = describe_study(comparisons.series, comparisons.laboratories, Decimal(1))
+    print(textwrap.fill(f"{STUDY} {text}", 110, break_long_words=False, break_on_hyphens=False))
 
 
 def licenses() -> None:
