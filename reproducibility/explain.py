@@ -150,7 +150,7 @@ def measure_splits(measurements: Measurements, observed: dict, claim: dict) -> d
     splits = [observed[SPLIT]]
     if observed[SPLIT] is None:
         protocol = task.protocols[args.seen.partition(",")[0]]
-        splits = list(splits_to_measure(task, protocol, None, [claim["split"]]))
+        splits = list(splits_to_measure(task, protocol, None, [claim]))
     rows = measurements.rows_for(*({**observed, SPLIT: split} for split in splits))
     return {row["split"]: row | {"protocol": args.seen} for row in rows}
 
