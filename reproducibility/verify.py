@@ -23,9 +23,16 @@ from explain import (
     explain_claim,
     format_causes,
     read_architectures,
+    read_explanations,
     store,
 )
-from harness.arguments import claim_argument, read_folders, require_model_name
+from harness.arguments import (
+    claim_argument,
+    is_misspelt_folder,
+    no_such_folder,
+    read_folders,
+    require_model_name,
+)
 from harness.checkpoint import CannotMeasure, describe_error, parse_model_argument, read_card, resolve
 from harness.nodes import connected
 from harness.reports import write_junit, write_markdown
@@ -51,6 +58,7 @@ from scored.result_rows import is_whole
 from scored.verdicts import judge_claim, misses
 
 PROTOCOL = "standard"  # the claim itself is judged under it
+EXPLANATIONS = "explanations.json"  # in --results
 EPILOG = (
     "Exit code: 0 reproduced, close or understated; 3 overstated; 4 inconclusive or nothing to judge; "
     "1 could not run; 2 usage, input or missing data. Of several claims or models the worst: 1, 3, 4, 0."
@@ -90,6 +98,7 @@ def check_inputs(args: argparse.Namespace) -> None:
     if not args.cluster:
         require_device(args.device)
     require_writable("--results", args.results)
+    read_explanations(args.results / EXPLANATIONS)  # before anything is measured: it may be of another kind
     require_writable("--predictions", args.predictions)
     for flag, path in (("--junit", args.junit), ("--markdown", args.markdown)):
         if path:
@@ -117,6 +126,8 @@ def plan(text: str, args: argparse.Namespace, load: Callable) -> Target | Verifi
     except UserError:
         raise
     except Exception as error:  # of many kinds, as strangers' repositories are
+        if is_misspelt_folder(text, error):
+            raise UserError(no_such_folder(text)) from error
         return refuse_model(name, revision, [] if args.claim else card.claims, describe_error(error))
 
 
@@ -177,7 +188,7 @@ def explain_judged(target: Target, claim: dict, comparison) -> str:
         explanation = explain_claim(measurements, claim, comparison)
     except (CannotMeasure, UserError) as error:  # the verdict stands
         return f"not sought: {describe_error(error)}"
-    store(args.results / "explanations.json", explanation)
+    store(args.results / EXPLANATIONS, explanation)
     return format_causes(explanation)
 
 

@@ -12,6 +12,7 @@ from harness.task import Task
 from scored.benchmarks import all_benchmarks
 from scored.claims import Claim, read_model_index
 from scored.files import UserError
+from scored.hub import transient_reason
 from scored.verdicts import AVERAGES
 
 CLAIM_FLAG = "--claim"  # the source of such a claim
@@ -27,14 +28,24 @@ def require_model_name(text: str) -> None:
 
     if os.path.isdir(text):
         return
-    name, _ = parse_model_argument(text)
     try:
-        validate_repo_id(name)
-        is_path = os.path.exists(text) or os.path.isdir(os.path.dirname(text) or "?")
-    except HFValidationError:
-        is_path = True
-    if is_path:
-        raise UserError(f"{text}: there is no such folder, and it is not the id of a model on the Hub")
+        validate_repo_id(parse_model_argument(text)[0])
+    except HFValidationError as error:
+        raise UserError(no_such_folder(text)) from error
+    if os.path.exists(text):
+        raise UserError(no_such_folder(text))
+
+
+def no_such_folder(text: str) -> str:
+    """Say that a model cannot be found by its name."""
+    return f"{text}: there is no such folder, and it is not the id of a model on the Hub"
+
+
+def is_misspelt_folder(text: str, error: Exception) -> bool:
+    """Whether a name that the Hub does not know, or cannot be asked about, is that of a file beside others."""
+    is_unknown = type(error).__name__ == "RepositoryNotFoundError" or bool(transient_reason(error))
+    parent = os.path.dirname(text)
+    return is_unknown and bool(parent) and os.path.isdir(parent)
 
 
 def read_folders(values: Iterable[str]) -> dict[str | None, Path]:

@@ -149,10 +149,13 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_wrong_input(verify_small, name
 
 
 def test_misspelt_folder_beside_others_is_not_taken_for_a_hub_id(verify_small, model, monkeypatch, tmp_path):
-    model(name="right")
-    monkeypatch.chdir(tmp_path.parent)
-    call = verify_small(f"{tmp_path.name}/wrong")
-    assert (call.code, call.out) == (2, "") and "there is no such folder" in call.err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ann").mkdir()
+    folder = model(write_card({"value": 0.9025, "split": "validation"}))
+    with FakeHub(models={"ann/tiny": folder}) as hub:
+        call = verify_small("ann/wrong", hub=hub.url)
+        assert (call.code, call.out) == (2, "") and "there is no such folder" in call.err
+        assert verify_small("ann/tiny", hub=hub.url).code == 0
 
 
 def test_nothing_is_measured_where_the_data_lack_a_split_or_a_folder(
