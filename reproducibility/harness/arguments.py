@@ -42,7 +42,7 @@ def no_such_folder(text: str) -> str:
 
 
 def is_misspelt_folder(text: str, error: Exception) -> bool:
-    """Whether a name that the Hub does not know, or cannot be asked about, is that of a file beside others."""
+    """Whether a name that the Hub does not know, or cannot be asked about, is in a folder of this machine."""
     is_unknown = type(error).__name__ == "RepositoryNotFoundError" or bool(transient_reason(error))
     parent = os.path.dirname(text)
     return is_unknown and bool(parent) and os.path.isdir(parent)

@@ -10,35 +10,39 @@ from scored.cli import to_line
 from scored.files import atomic_write
 
 PASSING = ("reproduced", "close", "understated")
+NO_CLAIM = "nothing to judge"
 
 # ── JUnit ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def add_case(suite: ElementTree.Element, name: str, verdict: str, why: str, causes: str = "") -> None:
+def add_case(suite: ElementTree.Element, name: str, verdict: str, why: str, text: str) -> None:
     """Add a test case: overstated fails, failed to run is an error, what has no verdict is skipped."""
     case = ElementTree.SubElement(suite, "testcase", classname=suite.get("name"), name=name)
     if verdict in PASSING:
-        ElementTree.SubElement(case, "system-out").text = f"{verdict}: {why}"
+        ElementTree.SubElement(case, "system-out").text = text
         return
     tag = {"overstated": "failure", FAILED: "error"}.get(verdict, "skipped")
-    outcome = ElementTree.SubElement(case, tag, message=f"{verdict}: {why}")
+    outcome = ElementTree.SubElement(case, tag, message=to_line(f"{verdict}: {why}", 500))
+    outcome.text = text
     if tag != "skipped":
         outcome.set("type", verdict)
-        outcome.text = causes or None
+
+
+def verdict_without_claim(verification: Verification) -> str:
+    """Return the verdict on a model of which no claim is known."""
+    return FAILED if verification.error else NO_CLAIM
 
 
 def make_suite(verification: Verification) -> ElementTree.Element:
     """Make a test suite of a model, with a test case for each claim, or one if there is none."""
     suite = ElementTree.Element("testsuite", name=to_line(verification.model, 200))
+    text = "\n".join(format_lines(verification))
     for judgment in verification.judgments:
-        verdict, why = judgment.verdict, judgment.why
-        if verification.error:
-            verdict, why = FAILED, verification.error
         name = describe_claim(judgment.claim, verification.dataset)
-        add_case(suite, name, verdict, to_line(why, 500), to_line(judgment.causes, 500))
+        add_case(suite, name, judgment.verdict, judgment.why, text)
     if not verification.judgments:
-        verdict = FAILED if verification.error else "nothing to judge"
-        add_case(suite, "claims", verdict, to_line(verification.error or verification.note or "", 500))
+        reason = verification.error or verification.note or ""
+        add_case(suite, "claims", verdict_without_claim(verification), reason, text)
     count_cases(suite)
     return suite
 
@@ -79,11 +83,9 @@ def longest_fence(text: str) -> int:
 
 def table_line(verification: Verification, judgment: Judgment | None) -> str:
     """Format a claim's line in the table."""
-    claim, verdict = "none", "nothing to judge"
+    claim, verdict = "none", verdict_without_claim(verification)
     if judgment:
         claim, verdict = describe_claim(judgment.claim, verification.dataset), judgment.verdict
-    if verification.error:
-        verdict = FAILED
     return f"| {code_span(verification.model)} | {code_span(claim)} | {verdict} |"
 
 

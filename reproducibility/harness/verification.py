@@ -73,9 +73,9 @@ def sort_judgments(judgments: Iterable[Judgment]) -> tuple[Judgment, ...]:
 def place_of(claim: Claim) -> str:
     """Return where a claim stands: in the card's metadata, in a line of its text, or in --claim."""
     if claim.source == "card text":
-        return f"card text, line {claim.line}"
+        return f"card text line {claim.line}"
     if claim.source == "model-index":
-        return f"card metadata and line {claim.line}" if claim.line else "card metadata"
+        return f"card metadata and text line {claim.line}" if claim.line else "card metadata"
     return claim.source
 
 
@@ -121,7 +121,8 @@ def describe_measured(verification: Verification) -> str:
                 value = describe_value(row, metric)
                 if value not in values.setdefault(metric, []):
                     values[metric].append(value)
-    return "; ".join(f"{metric} on {', '.join(parts)}" for metric, parts in values.items())
+    text = "; ".join(f"{metric} on {', '.join(parts)}" for metric, parts in values.items())
+    return f"{text} (95% intervals)" if "[" in text else text
 
 
 def describe_data(verification: Verification) -> str:

@@ -236,8 +236,10 @@ def test_several_claims(verify_small, model, tmp_path, claims, code, verdicts):
     assert call.code == code, call.out + call.err
     assert len(call.out.splitlines()) <= 5
     (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    outcomes = [case[0].get("message") or case[0].text for case in suite]
-    assert [outcome.partition(":")[0] for outcome in outcomes] == verdicts
+    outcomes = {"reproduced": "system-out", "overstated": "failure"}
+    assert [case[0].tag for case in suite] == [outcomes.get(verdict, "skipped") for verdict in verdicts]
+    messages = [case[0].get("message", "reproduced: ") for case in suite]
+    assert [message.partition(":")[0] for message in messages] == verdicts
     is_measured = any(verdict in ("reproduced", "overstated") for verdict in verdicts)
     assert bool(list(tmp_path.rglob("*.parquet"))) == is_measured
 
@@ -338,6 +340,15 @@ def test_outputs_lie_where_git_ignores_them():
 # ── Other places for models and cards ─────────────────────────────────────────────────────────────────────
 
 
+def test_claims_elsewhere_are_no_error_of_a_model_that_failed(verify_small, model, tmp_path):
+    folder = model(write_card({"value": 0.9025}, {"value": 0.8, "dataset": "imdb"}))
+    truncated(folder)
+    call = verify_small(folder, "--junit", tmp_path / "junit.xml")
+    assert call.code == 1
+    (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert [case[0].tag for case in suite] == ["error", "skipped"]
+
+
 def test_model_of_a_hub_at_its_revision(verify_small, model):
     folder = model(write_card({"value": 0.9025, "split": "validation"}))
     with FakeHub(models={"ann/tiny": folder}) as hub:
@@ -355,7 +366,7 @@ def test_claim_in_the_cards_text_is_judged_with_its_line(verify_small, model):
     text = "\n| dataset | split | accuracy |\n|---|---|---|\n| emotion | test | 0.8885 |\n"
     call = verify_small(model(text))
     assert call.code == 0, call.out + call.err
-    assert lines_of(call)["claimed"] == "accuracy 0.8885 (card text, line 4, split test)"
+    assert lines_of(call)["claimed"] == "accuracy 0.8885 (card text line 4, split test)"
 
 
 def test_hostile_card_cannot_inject_into_any_output(verify_small, model, tmp_path):

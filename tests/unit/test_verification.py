@@ -111,7 +111,8 @@ def test_lines_say_claim_place_value_verdict_and_cause():
         "ann/tiny @ 0123456789ab  sentiment-analysis on emotion: validation 2,000 examples, "
         "test 2,000 examples",
         "  claimed   accuracy 0.95 (card metadata, names no split)",
-        "  measured  accuracy on validation 0.9050 [0.8950, 0.9150], test 0.9050 [0.8950, 0.9150]",
+        "  measured  accuracy on validation 0.9050 [0.8950, 0.9150], test 0.9050 [0.8950, 0.9150] "
+        "(95% intervals)",
         "  verdict   overstated: it misses by 4.5 points",
         "  causes    label order -4.5",
     ]
