@@ -244,6 +244,19 @@ def test_several_claims(verify_small, model, tmp_path, claims, code, verdicts):
     assert bool(list(tmp_path.rglob("*.parquet"))) == is_measured
 
 
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ({"value": "> 0.8"}, '"> 0.8" is a bound, not a value'),
+        ({"value": 1.5}, "1.5 may be a fraction or a percentage"),
+        ({"value": 0.3, "metric": "loss"}, "loss is not measured on emotion, only accuracy, f1-macro"),
+        ({"value": 0.8, "dataset": "imdb"}, "about imdb; the model is measured on emotion"),
+    ],
+)
+def test_claim_that_is_not_judged_says_why(verify_small, model, claim, reason):
+    assert reason in lines_of(verify_small(model(write_card(claim))))["verdict"]
+
+
 def test_card_without_a_claim_is_nothing_to_judge(verify_small, model):
     for card in (None, "no metadata\n", "---\n: [\n---\n", write_card()):
         call = verify_small(model(card, name=f"copy-{hash(card)}"))

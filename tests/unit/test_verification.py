@@ -180,7 +180,7 @@ def test_hostile_card_cannot_inject_into_junit(hostile, tmp_path):
 
 def test_hostile_card_cannot_inject_into_markdown(hostile, tmp_path):
     path = tmp_path / "report.md"
-    write_markdown(path, [hostile, Verification(HOSTILE, error=HOSTILE), Verification(HOSTILE, note=HOSTILE)])
+    write_markdown(path, [hostile, Verification(HOSTILE, error=HOSTILE), Verification("```", note=HOSTILE)])
     tokens = (
         MarkdownIt("commonmark", {"linkify": False}).enable("table").parse(path.read_text(encoding="utf-8"))
     )
