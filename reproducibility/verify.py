@@ -15,17 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
-from explain import (
-    Measurements,
-    choose_task,
-    explain_claim,
-    format_causes,
-    read_architectures,
-    read_explanations,
-    store,
-)
+from explain import choose_task, explain_claim, read_architectures
 from harness.arguments import (
     claim_argument,
     is_misspelt_folder,
@@ -34,6 +26,8 @@ from harness.arguments import (
     require_model_name,
 )
 from harness.checkpoint import CannotMeasure, describe_error, parse_model_argument, read_card, resolve
+from harness.explanations import format_causes, read_explanations, store
+from harness.measurements import Measurements
 from harness.nodes import connected
 from harness.reports import write_junit, write_markdown
 from harness.rows import code_state
@@ -50,12 +44,12 @@ from harness.verification import (
 )
 from scored.benchmarks import all_benchmarks
 from scored.cards import ModelCard
-from scored.cli import HelpFormatter, require_packages, run
+from scored.cli import HelpFormatter, require_packages, run, to_line
 from scored.comparisons import Comparison
 from scored.files import UserError, display_path
 from scored.matching import claims_of_result
 from scored.result_rows import is_whole
-from scored.verdicts import judge_claim, misses
+from scored.verdicts import judge_claim, misses, splits_left_open
 
 PROTOCOL = "standard"  # the claim itself is judged under it
 EXPLANATIONS = "explanations.json"  # in --results
@@ -134,25 +128,22 @@ def plan(text: str, args: argparse.Namespace, load: Callable) -> Target | Verifi
 # ── Judging and explaining ────────────────────────────────────────────────────────────────────────────────
 
 
+def measure_open_split(target: Target, split: str) -> dict[str, dict]:
+    """Measure a split that no claim names, but that a verdict may depend on; {} if the data lack it."""
+    try:
+        passes = target.passes(split)
+    except UserError as error:
+        print(f"{to_line(target.name, 100)}: {split} is not measured: {error}", file=sys.stderr)
+        return {}
+    return measure_passes(target, passes)
+
+
 def compare_claims(target: Target, rows: dict[str, dict]) -> list[Comparison | None]:
     """Judge each claim by the splits that were measured whole; None where they say nothing about it."""
     claims = [structs.asdict(claim) for claim in target.claims]
     whole = {split: row for split, row in rows.items() if is_whole(row)}
     benchmark = target.run.task.benchmark
     return [judge_claim(claim, whole, benchmark, claims_of_result(claim, claims)) for claim in claims]
-
-
-def splits_left_open(target: Target, comparisons: list[Comparison | None]) -> list[str]:
-    """List the splits that an inconclusive claim may be about and that were not measured: train."""
-    left_open = []
-    for comparison in comparisons:
-        if comparison is None or comparison.verdict != "inconclusive" or comparison.possible is UNSET:
-            continue
-        for entry in comparison.possible:
-            is_open = entry.value is UNSET and entry.excluded is UNSET
-            if is_open and entry.split in target.run.task.splits and entry.split not in left_open:
-                left_open.append(entry.split)
-    return left_open
 
 
 def judge_claims(
@@ -203,8 +194,8 @@ def verify(target: Target) -> Verification:
     try:
         rows = measure_passes(target, target.passes())
         comparisons = compare_claims(target, rows)
-        for split in splits_left_open(target, comparisons):
-            rows |= measure_passes(target, target.passes(split))
+        for split in splits_left_open(comparisons, task.splits):
+            rows |= measure_open_split(target, split)
             comparisons = compare_claims(target, rows)
         judgments = judge_claims(target, rows, comparisons)
     except CannotMeasure as error:

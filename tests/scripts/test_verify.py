@@ -171,6 +171,19 @@ def test_nothing_is_measured_where_the_data_lack_a_split_or_a_folder(
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+def test_split_that_no_claim_names_may_be_missing(verify_here, verifiable, model, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("validation", "test"):
+        (data / f"{split}.jsonl").write_bytes((verifiable / "data" / f"{split}.jsonl").read_bytes())
+    call = verify_here(model(CARDS["train, by the Trainer"](0.9825)), "--data", data)
+    assert call.code == 4 and "train was not measured" in lines_of(call)["verdict"], call.out
+    assert "train is not measured: cannot read" in call.err
+    (data / "test.jsonl").unlink()
+    call = verify_here(model(CARDS["no split"](0.9025), "other"), "--data", data)
+    assert (call.code, call.out) == (2, "") and "test.jsonl" in call.err
+
+
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
@@ -250,7 +263,7 @@ def test_several_claims(verify_small, model, tmp_path, claims, code, verdicts):
         ({"value": "> 0.8"}, '"> 0.8" is a bound, not a value'),
         ({"value": 1.5}, "1.5 may be a fraction or a percentage"),
         ({"value": 0.3, "metric": "loss"}, "loss is not measured on emotion, only accuracy, f1-macro"),
-        ({"value": 0.8, "dataset": "imdb"}, "about imdb; the model is measured on emotion"),
+        ({"value": 0.8, "dataset": "imdb"}, "it is about imdb, the model is measured on emotion"),
     ],
 )
 def test_claim_that_is_not_judged_says_why(verify_small, model, claim, reason):
