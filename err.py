@@ -21,7 +21,7 @@ from scored.cli import HelpFormatter, run
 from scored.comparisons import ComparisonFile, Series, Summary
 from scored.discrepancy_figure import draw_discrepancies
 from scored.err_figures import draw_headline
-from scored.err_sentences import describe_laboratories, describe_names
+from scored.err_sentences import OURS, describe_laboratories, describe_names
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
 from scored.matching import KnownClaims, summarize, verdict_under_standard
 from scored.plots import save_png
@@ -232,7 +232,12 @@ def write_figures(output: Path, comparisons: ComparisonFile, causes: dict, thres
 
 def print_comparisons(comparisons: ComparisonFile) -> None:
     """Print k of n for each series and data set, who was left out, and where laboratories differ."""
+    compared = []
     for series in comparisons.series:
+        is_ours = series.source in (STUDY, OURS)
+        if is_ours or any(summary.n for summary in series.datasets.values()):
+            compared.append(series)
+    for series in compared:
         measured = f", measured {series.measured}" if series.measured else ""
         print(f"{series.source}, protocol {series.protocol}{measured}")
         for name, summary in series.datasets.items():
@@ -246,6 +251,9 @@ def print_comparisons(comparisons: ComparisonFile) -> None:
                 print(f"    {summary.superseded} older or partial measurements skipped")
             for line in describe_names(summary):
                 print(f"    {line}")
+    rest = len(comparisons.series) - len(compared)
+    if rest:
+        print(f"{rest} more series of other laboratories, without a model whose claim is known")
     for line in describe_laboratories(comparisons.laboratories):
         print(line)
 

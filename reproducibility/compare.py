@@ -100,7 +100,7 @@ def print_comparison(
     n, task, split = len(examples.data.examples), examples.task, examples.data.split
     values = f"{examples.metric} {difference.second:.4f} against {difference.first:.4f}"
     print(f"  {values} on {n} examples of {task.dataset}, {split}")
-    test = "McNemar" if examples.metric == "accuracy" else "bootstrap"
+    test = "McNemar" if examples.metric.startswith("accuracy") else "bootstrap"
     print(
         f"  difference {100 * difference.difference:+.2f} points, 90% interval {low:+.2f} to {high:+.2f}"
         f" (margin ±{100 * examples.margin:g}); {test} p = {difference.p_difference:.3g}"

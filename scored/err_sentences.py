@@ -10,6 +10,7 @@ from msgspec import UNSET
 from scored.claim_numbers import difference_in_points
 from scored.comparisons import Comparison, Series, SideBySide, SplitReading, Summary
 from scored.result_rows import STUDY
+from scored.side_by_side import OURS, STANDARD
 from scored.study_claims import APART
 
 MODELS = {  # what the models of a task are called
@@ -17,7 +18,6 @@ MODELS = {  # what the models of a task are called
     "image-classification": "image classifiers",
     "sentiment-analysis": "sentiment classifiers",
 }
-OURS, STANDARD = "measured", "standard"
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,27 @@ def compare_f1(first, second, true, examples: Examples) -> PairedDifference:
     return compare_draws(values[0], values[2], values[1], values[3], n, examples.margin)
 
 
+def top5_hits(saved: Saved, true, examples: Examples):
+    """Return for each image whether its class is among the five best: array (n)."""
+    import numpy as np
+
+    from image_classification import ranked_outputs
+
+    task, facts = examples.task, saved.record["about"]
+    _, _, order = task.predicted_and_true(saved.table, examples.data, examples.protocol, facts)
+    ranked = np.array(order)[ranked_outputs(saved.table, examples.protocol)]
+    return (ranked[:, :5] == np.asarray(true)[:, None]).any(1)
+
+
 def compare_classes(first: Saved, second: Saved, examples: Examples) -> tuple[PairedDifference, list[str]]:
     """Compare classifiers; also list the examples with another class."""
     before, true = classes_of(first, examples)
     after, _ = classes_of(second, examples)
     if examples.metric == "accuracy":
         difference = compare_proportions(before == true, after == true, examples.margin)
+    elif examples.metric == "accuracy-top5" and examples.task.dataset == "imagenet-1k":
+        hits = [top5_hits(saved, true, examples) for saved in (first, second)]
+        difference = compare_proportions(*hits, examples.margin)
     elif examples.metric.startswith("f1-") and examples.task.dataset == "emotion":
         difference = compare_f1(before, after, true, examples)
     else:

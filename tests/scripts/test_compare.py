@@ -12,7 +12,7 @@ import compare
 import detection
 import image_classification
 import sentiment_analysis
-from harness import pairs
+from harness import coco, pairs
 from harness.shards import read_predictions
 from project import SHARED
 
@@ -66,15 +66,14 @@ def predictions_in(folder) -> list:
 def test_a_rounded_copy_is_equivalent_and_moved_answers_are_worse(
     shared, emotion_tiny, measure, run_script, tmp_path
 ):
+    arguments = ["--data", shared / "emotion", "--split", "test", "--limit", "800"]
     for name in ("plain", "rounded"):
-        call, _ = measure(
-            sentiment_analysis.TASK, emotion_tiny / name, "--data", shared / "emotion", "--split", "test"
-        )
+        call, _ = measure(sentiment_analysis.TASK, emotion_tiny / name, *arguments)
         assert call.code == 0, call.err
     folder = tmp_path / "predictions"
     call = run_script(compare.main, emotion_tiny / "plain", emotion_tiny / "rounded", "--predictions", folder)
     assert call.code == 0 and "rounded@" in call.out and ": equivalent\n" in call.out, call.out
-    assert "accuracy 0.888" in call.out and "on 2000 examples of emotion, test" in call.out
+    assert "on 800 examples of emotion, test" in call.out
 
     (plain,) = (path for path in predictions_in(tmp_path) if "plain" in path.name)
     moved, swapped = tmp_path / "moved.parquet", tmp_path / "swapped.parquet"
@@ -88,7 +87,8 @@ def test_a_rounded_copy_is_equivalent_and_moved_answers_are_worse(
     assert [int(line.split(",")[0].split()[1]) for line in lines] == np.flatnonzero(was != now).tolist()
     assert f"example {np.flatnonzero((was != now) & (was == labels))[0]}, joy: joy → anger  lost" in lines
     lost = sum(line.endswith("  lost") for line in lines)
-    accuracy = (was == labels).mean() - lost / len(labels) + sum("gained" in line for line in lines) / 2000
+    gained = sum(line.endswith("  gained") for line in lines)
+    accuracy = (was == labels).mean() + (gained - lost) / len(labels)
     assert f"accuracy {accuracy:.4f} against {(was == labels).mean():.4f}" in call.out
 
     for metric in ("f1-macro", "f1-weighted"):
@@ -129,7 +129,7 @@ def test_few_texts_leave_it_undecided_and_other_examples_are_refused(
 @pytest.mark.shared
 def test_classifiers_of_images_are_compared(shared, measure, run_script, tmp_path):
     data = ["--data", shared / "imagenet"]
-    measure(image_classification.TASK, shared / "models" / "mobilenet-v2", *data, "--limit", "24")
+    _, rows = measure(image_classification.TASK, shared / "models" / "mobilenet-v2", *data, "--limit", "24")
     (file,) = predictions_in(tmp_path)
     call = run_script(compare.main, file, file)
     assert call.code == 2 and "hold no labels: give --data" in call.err
@@ -145,6 +145,11 @@ def test_classifiers_of_images_are_compared(shared, measure, run_script, tmp_pat
     call = run_script(compare.main, file, worse, *data, "--metric", "accuracy")
     assert call.code == 3, call.out + call.err
     assert sum(line.startswith("example ") for line in call.out.splitlines()) == 24
+    call = run_script(compare.main, file, worse, *data, "--metric", "accuracy-top5")
+    (row,) = [row for row in rows if row["protocol"] == "standard"]
+    assert f"accuracy-top5 {row['metrics']['accuracy-top5']:.4f} against" not in call.out
+    assert f" against {row['metrics']['accuracy-top5']:.4f} on 24 examples" in call.out
+    assert "McNemar p = " in call.out
     call = run_script(compare.main, file, worse, *data, "--metric", "f1-macro")
     assert call.code == 2 and "f1-macro cannot be compared on imagenet-1k" in call.err
 
@@ -152,7 +157,7 @@ def test_classifiers_of_images_are_compared(shared, measure, run_script, tmp_pat
 @pytest.mark.shared
 def test_detectors_are_compared(shared, measure, run_script, monkeypatch, tmp_path):
     monkeypatch.setitem(pairs.DRAWS, "AP", 50)
-    monkeypatch.setattr(detection, "RESAMPLES", 20)
+    monkeypatch.setattr(coco, "HALVES", 20)
     data = ["--data", shared / "coco"]
     measure(detection.TASK, shared / "models" / "yolos-tiny-overfit", *data, "--limit", "6")
     (file,) = predictions_in(tmp_path)
@@ -183,3 +188,18 @@ def test_detectors_are_compared(shared, measure, run_script, monkeypatch, tmp_pa
 def test_what_is_not_there_is_named(run_script, tmp_path, arguments, reason):
     call = run_script(compare.main, *arguments, "--predictions", tmp_path)
     assert call.code == 2 and reason in call.err
+
+
+@pytest.mark.shared
+def test_a_model_is_looked_up_by_its_id_and_revision(shared, emotion_tiny, measure, run_script, tmp_path):
+    arguments = ["--data", shared / "emotion", "--split", "test", "--limit", "60"]
+    measure(sentiment_analysis.TASK, emotion_tiny / "plain", *arguments)
+    (file,) = predictions_in(tmp_path)
+    folder = file.parent
+    for revision in ("aaaa1111", "bbbb2222"):
+        change(file, folder / f"{revision}.parquet", revision, model="org/m")
+    flags = ["--predictions", folder.parent, "--margin", "20"]
+    call = run_script(compare.main, "org/m@aaaa", "org/m@bbbb2222", *flags)
+    assert call.code == 0 and "org/m@bbbb2222 against org/m@aaaa1111: equivalent" in call.out, call.err
+    call = run_script(compare.main, "org/m", "org/m@bbbb2222", *flags)
+    assert call.code == 2 and "2 files in" in call.err and "aaaa1111.parquet" in call.err
