@@ -116,7 +116,7 @@ def compose_claims_by_task(trend: dict, dates: dict) -> TrendFigure:
 
 def compose_claim_contents(trend: dict, dates: dict) -> TrendFigure:
     claims, models = trend["claims"], trend["models"]
-    metric, count = next(iter(trend["metrics"].items()), ("", 0))
+    metric, count = max(trend["metrics"].items(), key=lambda item: item[1], default=("", 0))
     per_model = {f"{name} claim{'s' * (name != '1')}": n for name, n in trend["claims_per_model"].items()}
     return TrendFigure(
         "claim_contents",
