@@ -38,7 +38,7 @@ from scored.plots import printable, save_png
 from scored.records import read_records
 from scored.schema import SCHEMA
 
-BATCH = 200  # models given to the trends at a time
+BATCH = 100  # models given to the trends at a time: few enough for the processor's cache
 
 
 def make_counters(ids: Collection[str]) -> dict:

@@ -5,7 +5,6 @@ Each is given all models in batches (`add`) and then returns its counts (`result
 
 from collections import Counter
 from heapq import nsmallest
-from sys import intern
 
 from ptm import PTM
 from scored.claims import Claim, is_bounded
@@ -158,31 +157,35 @@ class SharedClaims:
     )
 
     def __init__(self):
-        self.models = Counter()  # claim, as text -> models that state it
+        self.models = Counter()  # identity of a claim -> models that state it
         self.claims_of = {}  # hash of a model's id -> its claims
 
     def add(self, model: PTM) -> None:
-        claims = {self.describe(claim) for claim in model.claims}
-        claims.discard(None)
+        claims = frozenset([identity(claim) for claim in model.claims if has_three_digits(claim.number)])
         if claims:
             self.models.update(claims)
-            self.claims_of[hash(model.id)] = frozenset(claims)
-
-    @staticmethod
-    def describe(claim: Claim) -> str | None:
-        """Write a claim as one text, the same object for equal claims; None for fewer than 3 digits."""
-        digits = repr(claim.number).split("e")[0].replace(".", "").strip("-0")
-        if len(digits) < 3:
-            return None
-        parts = (claim.dataset, claim.config, claim.split, claim.metric, claim.number)
-        return intern(" · ".join([str(part or "–") for part in parts]))
+            self.claims_of[hash(model.id)] = claims
 
     def result(self) -> dict:
         counts = self.models.values()
+        shared = {}
+        for claim, count in self.models.items():
+            if count > 1:
+                shared[" · ".join([str(part or "–") for part in claim])] = count
         return {
             "rule": self.RULE,
             "claims": sum(counts),
             "shared_by_2_or_more": sum(count for count in counts if count >= 2),
             "shared_by_10_or_more": sum(count for count in counts if count >= 10),
-            "most_shared": {text: count for text, count in top(self.models, 10).items() if count > 1},
+            "most_shared": top(shared, 10),
         }
+
+
+def has_three_digits(number: float) -> bool:
+    """Return whether a value is stated with at least 3 digits: two with fewer may be equal by chance."""
+    return len(repr(number).split("e")[0].replace(".", "").strip("-0")) >= 3
+
+
+def identity(claim: Claim) -> tuple:
+    """Return what two claims have in common if they are equal."""
+    return claim.dataset, claim.config, claim.split, claim.metric, claim.number

@@ -82,7 +82,7 @@ class Families:
         "where the card of the base is known, too; claims are those of claim_quality / equal."
     )
 
-    def __init__(self, claims_of: dict[int, frozenset[str]]):
+    def __init__(self, claims_of: dict[int, frozenset[tuple]]):
         self.claims_of = claims_of  # hash of a model's id -> its claims
         self.license_codes = Codes()
         self.ids, self.licenses = array("q"), array("q")  # of each model whose card is known

@@ -98,10 +98,10 @@ class Registry:
         self.only_named += len([model for model in batch.without_card if not model.taken.hub])
         self.dates["cards"].update([dates.card for dates in taken if dates.card])
         self.dates["tasks"].update([dates.hub for dates in taken if dates.hub])
-        without_downloads = [model for model in batch.hub if model.downloads is None]
-        without_creation = [model for model in batch.hub if not model.created]
-        self.missing["downloads"].update([model.taken and model.taken.hub for model in without_downloads])
-        self.missing["creation dates"].update([model.taken and model.taken.hub for model in without_creation])
+        without_downloads = [model.taken.hub for model in batch.partial if model.downloads is None]
+        without_creation = [model.taken.hub for model in batch.partial if not model.created]
+        self.missing["downloads"].update(without_downloads)
+        self.missing["creation dates"].update(without_creation)
         if len(taken) < len(batch.models):
             for modified in [model.modified for model in batch.models if model.taken is None]:
                 if modified and modified > self.newest and DAY.match(modified):
@@ -110,14 +110,12 @@ class Registry:
     def result(self) -> dict:
         newest = self.newest[:10]
         days, texts = {newest}, {}
-        for dates in self.dates.values():
-            dates[None] = self.whole
         for field, missing in self.missing.items():
             self.dates[field] = self.dates["tasks"] - missing
         for field, dates in self.dates.items():
             valid = Counter({date: n for date, n in dates.items() if date and DAY.fullmatch(date)})
-            if dates[None] and newest:
-                valid[newest] += dates[None]
+            if newest:
+                valid[newest] += self.whole
             texts[field] = describe_dates(valid)
             days.update(valid)
         return {
