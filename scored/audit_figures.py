@@ -253,10 +253,10 @@ def compose_families(trend: dict, dates: dict) -> TrendFigure:
     models, licenses, claims = trend["models"], trend["licenses"], trend["claims"]
     same = {"same as the base's": claims["same_as_base_model"]}
     panels = (
-        share_bars("Licenses of model and base", licenses["kinds"], licenses["known"]),
-        share_bars("Licenses that change", licenses["changes"], licenses["known"]),
-        ordered_bars("Steps from a model to the first of its chain", trend["models_by_depth"], models),
-        ordered_bars("Base models, by how many models name them", trend["bases_by_models"], trend["bases"]),
+        share_bars("License of a model, beside its base", licenses["kinds"], licenses["known"]),
+        share_bars("Licenses that change, the 12 most frequent", licenses["changes"], licenses["known"]),
+        ordered_bars("Models by the steps to the first of their chain", trend["models_by_depth"], models),
+        ordered_bars("Base models by how many models name them", trend["bases_by_models"], trend["bases"]),
         share_bars("Claims of models whose base is known", same, claims["known"]),
     )
     return TrendFigure(

@@ -126,10 +126,7 @@ class Families:
             if base in license_of:
                 pairs[license_of[base], code] += 1
         names = list(self.license_codes)
-        kinds = Counter(
-            dict.fromkeys(("same", "another", "no longer stated", "first stated", "never stated"), 0)
-        )
-        changes = Counter()
+        kinds, changes = Counter(), Counter()
         for (base_code, code), count in pairs.items():
             before, after = names[base_code], names[code]
             kinds[compare_license(before, after)] += count
@@ -153,10 +150,10 @@ class Families:
 def compare_license(before: str | None, after: str | None) -> str:
     """Say what became of the license of a base in a model made from it."""
     if before == after:
-        return "same" if after else "never stated"
+        return "the same as the base's" if after else "neither states one"
     if before is None:
-        return "first stated"
-    return "another" if after else "no longer stated"
+        return "stated, though the base states none"
+    return "another than the base's" if after else "none stated, though the base states one"
 
 
 def count_depths(base_of: dict[int, int]) -> dict[str, int]:

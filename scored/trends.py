@@ -27,9 +27,8 @@ class Batch:
     """Some models, and lists of them by what is known: made once for all trends."""
 
     def __init__(self, models: list[PTM]):
-        self.models = self.card = self.hub = (
-            models  # all, those whose card was taken, those listed by the Hub
-        )
+        self.models = models
+        self.card = self.hub = models  # those whose card, or whose entry in the Hub's list, was taken
         self.partial = [model for model in models if model.taken is not None]
         self.without_card = [model for model in self.partial if not model.taken.card]
         self.without_hub = [model for model in self.partial if not model.taken.hub]
@@ -228,8 +227,6 @@ def sum_of_top(ordered: list[tuple[int, int]], models: int) -> int:
 
 SAFE_FORMATS = frozenset("safetensors gguf onnx tf jax flax tflite openvino coreml".split())  # no pickle
 RISK_TAGS = SAFE_FORMATS | {"pytorch", "custom_code"}
-
-
 LICENSES = {None: "none", "unknown": "unknown", "other": "other"}
 
 
@@ -291,20 +288,16 @@ class ArtifactsAndRisks:
 
 def traits_of(model: PTM) -> tuple:
     """Return the traits of a model, as a plain tuple, which is made faster than `Traits`."""
-    taken, has_task = model.taken, model.task is not None
-    if taken is None:
+    taken = model.taken
+    tags = license = has_task = None
+    if taken is None or taken.card:
+        tags = RISK_TAGS.intersection(model.tags)
         license = LICENSES.get(model.license, "stated")
-        return (
-            RISK_TAGS.intersection(model.tags),
-            license,
-            model.gated is not None,
-            has_task,
-            bool(model.has_card),
-        )
-    tags = license = None
-    if taken.card:
-        tags, license = RISK_TAGS.intersection(model.tags), LICENSES.get(model.license, "stated")
-    return tags, license, None, has_task if taken.hub else None, None
+    if taken is None or taken.hub:
+        has_task = model.task is not None
+    if taken is not None:
+        return tags, license, None, has_task, None
+    return tags, license, model.gated is not None, has_task, bool(model.has_card)
 
 
 def count_property(kinds: list[tuple], trait: str, holds: Callable) -> dict:
