@@ -149,8 +149,8 @@ def comparisons(*rows):
 
 def test_downloads_rest_on_claims_by_the_verdict_under_standard():
     file = comparisons(
-        ("standard", "a/both", "close", True),
         ("scored-2022", "a/both", "overstated", True),
+        ("standard", "a/both", "close", True),
         ("scored-2022", "a/listed", "overstated", True),
         ("scored-2022", "a/gone", "overstated", True),
         ("scored-2022", None, "inconclusive", True),
