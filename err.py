@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from ptm import PTM
@@ -24,18 +25,20 @@ from scored.err_figures import draw_headline
 from scored.err_sentences import OURS, describe_laboratories, describe_names
 from scored.files import ROOT, UserError, atomic_write, display_path, read_json, write_json
 from scored.matching import KnownClaims, summarize, verdict_under_standard
-from scored.plots import save_png
+from scored.plots import printable, save_png
 from scored.result_rows import PARTIAL, STUDY, is_whole
 from scored.schema import SCHEMA, Differences, Explanation, check, check_row, read_versioned
 from scored.side_by_side import compare_laboratories
 from scored.study_claims import as_claim, read_card_claims
+from scored.verdicts import STANDARD
 
 RESULTS = ROOT / "reproducibility" / "results.json"
 EXPLANATIONS = ROOT / "reproducibility" / "results" / "explanations.json"
 PUBLISHED = ROOT / "assets" / "data" / "published.json"
 COLUMNS = (
     "task dataset source protocol model revision metric claimed_as claimed claimed_split measured"
-    " measured_split discrepancy off headline verdict rule why verdict_under_standard claim_from contradicts"
+    " measured_split discrepancy off headline verdict rule why identified_split chance"
+    " verdict_under_standard claim_from contradicts"
 ).split()
 
 
@@ -251,11 +254,20 @@ def print_comparisons(comparisons: ComparisonFile) -> None:
                 print(f"    {summary.superseded} older or partial measurements skipped")
             for line in describe_names(summary):
                 print(f"    {line}")
+            if series.protocol == STANDARD:
+                print_verdicts(summary)
     rest = len(comparisons.series) - len(compared)
     if rest:
         print(f"{rest} more series of other laboratories, without a model whose claim is known")
     for line in describe_laboratories(comparisons.laboratories):
         print(line)
+
+
+def print_verdicts(summary: Summary) -> None:
+    """Print how the claim of each model stands, in one sentence."""
+    for comparison in summary.models:
+        if comparison.headline and comparison.sentence is not UNSET:
+            print(f"    {printable(comparison.model, 96)}  {comparison.sentence}")
 
 
 # ── The command ───────────────────────────────────────────────────────────────────────────────────────────

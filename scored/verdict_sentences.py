@@ -61,7 +61,9 @@ def write_sentence(comparison: Comparison) -> str:
     if measured:
         text = f"{text}; {measured}"
     text = f"{text}: {comparison.verdict}"
-    return text if comparison.why is UNSET else f"{text}; {comparison.why}"
+    if comparison.why is not UNSET:
+        text = f"{text}; {comparison.why}"
+    return "".join(c if c.isprintable() else "?" for c in text)  # cards may hold anything
 
 
 def format_claim(comparison: Comparison) -> str:
