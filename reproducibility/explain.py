@@ -11,6 +11,7 @@ Reads models and data as the task scripts do; writes `reproducibility/results/ex
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -43,7 +44,7 @@ from scored.comparisons import Comparison
 from scored.files import UserError
 from scored.matching import claims_of_result
 from scored.verdict_rules import named_split
-from scored.verdicts import AVERAGES, STANDARD, judge_claim, misses
+from scored.verdicts import AVERAGES, STANDARD, judge_claim, misses, splits_left_open
 
 __all__ = ["Measurements", "choose_task", "explain_claim", "format_causes", "read_architectures", "store"]
 
@@ -132,8 +133,7 @@ def explain_claims(measurements: Measurements, claims: list[dict]) -> list[dict]
     observed, reference = (parse_choices(text, task, args.dtype, None) for text in (args.seen, args.faithful))
     explanations = []
     for claim in claims:
-        rows = measure_splits(measurements, observed, claim)
-        comparison = judge_claim(claim, rows, task.benchmark, claims_of_result(claim, claims))
+        comparison = judge(measurements, observed, claim, claims)
         if comparison is not None and comparison.measured_split is not UNSET:
             explanations.append(explain_claim(measurements, claim, comparison, observed, reference))
     if not explanations:
@@ -144,15 +144,25 @@ def explain_claims(measurements: Measurements, claims: list[dict]) -> list[dict]
     return explanations
 
 
-def measure_splits(measurements: Measurements, observed: dict, claim: dict) -> dict[str, dict]:
-    """Measure the splits that a claim may be about under the observed choices: split -> row."""
-    task, args = measurements.run.task, measurements.run.args
-    splits = [observed[SPLIT]]
-    if observed[SPLIT] is None:
-        protocol = task.protocols[args.seen.partition(",")[0]]
-        splits = list(splits_to_measure(task, protocol, None, [claim]))
+def judge(measurements: Measurements, observed: dict, claim: dict, claims: list[dict]) -> Comparison | None:
+    """Judge a claim by the observed values on the splits that it may be about; None if they say nothing."""
+    task, others = measurements.run.task, claims_of_result(claim, claims)
+    if observed[SPLIT]:
+        rows = measure_splits(measurements, observed, [observed[SPLIT]])
+        return judge_claim(claim, rows, task.benchmark, others)
+    protocol = task.protocols[measurements.run.args.seen.partition(",")[0]]
+    rows = measure_splits(measurements, observed, splits_to_measure(task, protocol, None, [claim]))
+    comparison = judge_claim(claim, rows, task.benchmark, others)
+    left_open = splits_left_open([comparison], task.splits)
+    with contextlib.suppress(UserError):  # the data lack the split
+        rows |= measure_splits(measurements, observed, left_open)
+    return judge_claim(claim, rows, task.benchmark, others)
+
+
+def measure_splits(measurements: Measurements, observed: dict, splits: Iterable[str]) -> dict[str, dict]:
+    """Measure splits under the observed choices: split -> row."""
     rows = measurements.rows_for(*({**observed, SPLIT: split} for split in splits))
-    return {row["split"]: row | {"protocol": args.seen} for row in rows}
+    return {row["split"]: row | {"protocol": measurements.run.args.seen} for row in rows}
 
 
 def explain_model(text: str, args, load: Callable) -> list[dict]:
