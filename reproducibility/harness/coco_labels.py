@@ -51,7 +51,7 @@ def map_labels(
     elif how == ALPHABETICAL:
         order = _sort_by_name(order, categories)
     else:
-        order = _shift(order, how, -1)
+        order = _shift(order, how, order[0] if how == FORWARD else order[-1])
     lost = lost_categories(order, categories)
     if lost:
         raise CannotMeasure(why_no_match(labels, categories, lost))
@@ -78,7 +78,10 @@ def _map_by_index(outputs: int, categories: dict[int, str]) -> tuple[list[int], 
 
 
 def _shift(order: list[int], how: str, filler: int) -> list[int]:
-    """Give each output the category of its neighbor: of the one after it if the names stand too late."""
+    """Give each output the category of its neighbor, of the one after it if the names stand too late.
+
+    The output at the end, which has no such neighbor, gets `filler`.
+    """
     return [*order[1:], filler] if how == FORWARD else [filler, *order[:-1]]
 
 

@@ -44,6 +44,7 @@ def study(detector, n: int, sets: int, halves: int, times: int = 10, seed: int =
         "detector": detector.name,
         "images": n,
         "sets": sets,
+        "halves": halves,
         "population": len(population.images),
         "true": dict(zip(COCO_METRICS, true.tolist(), strict=True)),
         "bias": dict(zip(COCO_METRICS, (np.mean(values, 0) - true).tolist(), strict=True)),
