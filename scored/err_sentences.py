@@ -221,8 +221,17 @@ def describe_names(summary: Summary) -> list[str]:
         f"of {n} claims {splits.above} above the measured value, {splits.below} below, {splits.equal} equal; "
         f"mean {splits.mean_points:+.2f} points, sign test p = {splits.sign_test_p:.0e}",
         f"{len(splits.apart)} more stand apart, more than {APART} points off",
+        write_hub(splits),
         f"inference: {splits.inference}",
     ]
+
+
+def write_hub(splits: SplitReading) -> str:
+    """Say how often the Hub's own evaluator got the study's value on its split, and the card's on another."""
+    same, n = splits.hub_on_test
+    others, m = splits.hub_on_other_split
+    study = f"the Hub's evaluator got the study's value {same} of {n} times"
+    return f"{study}, the card's on another split {others} of {m}"
 
 
 def describe_study(

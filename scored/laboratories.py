@@ -68,7 +68,7 @@ def import_results(path: Path) -> Imported:
         value = read_json(path, dict, f"--import takes {FORMATS}.")
         if "evaluation_results" in value:
             return read_every_eval(value)
-        if "results" in value and "configs" in value:
+        if "results" in value and ("configs" in value or "versions" in value):
             return read_lm_eval(value)
     except OSError as error:
         raise UserError(f"cannot read --import {display_path(path)}: {error.strerror or error}") from error
@@ -159,7 +159,7 @@ def read_lm_eval(value: dict) -> Imported:
     """Read a run of lm-evaluation-harness: one row per task and filter."""
     imported, (model, revision) = Imported(), lm_eval_model(value)
     for task, scores in value["results"].items():
-        config = value["configs"].get(task) or {}
+        config = (value.get("configs") or {}).get(task) or {}  # until 0.3 there were none
         benchmark = find_benchmark(str(config.get("dataset_path") or ""))
         if benchmark is None:
             imported.skipped[f"unknown data set {config.get('dataset_path') or task}"] += 1
@@ -202,12 +202,12 @@ def by_filter(scores: dict, benchmark: Benchmark, skipped: Counter) -> dict[str,
     """Sort a task's scores, keyed `metric,filter`, by filter; unknown metrics are counted in `skipped`."""
     filters: dict[str, dict[str, float]] = {}
     for key, score in scores.items():
-        name, comma, used = key.partition(",")
-        if not comma or name.endswith("_stderr"):
+        name, _, used = key.partition(",")  # until 0.3 there were no filters
+        if name.endswith("_stderr") or not isinstance(score, int | float):
             continue
         metric = read_metric_name(name, None, None, benchmark.name, benchmark.task).metric
         if is_known(metric) and is_bounded(metric):
-            filters.setdefault(used, {})[metric] = exact_fraction(score, 1)
+            filters.setdefault(used or "none", {})[metric] = exact_fraction(score, 1)
         else:
             skipped[f"unknown metric {name}"] += 1
     return filters
@@ -226,11 +226,12 @@ def read_every_eval(value: dict) -> Imported:
     for result in value["evaluation_results"]:
         data, scale = result["source_data"], result["metric_config"]
         stated = str(data.get("hf_repo") or data["dataset_name"])
-        benchmark, split = find_benchmark(stated), split_name(data.get("hf_split"))
-        metric = every_eval_metric(result, benchmark)
+        benchmark = find_benchmark(stated)
         if benchmark is None:
             imported.skipped[f"unknown data set {stated}"] += 1
-        elif split not in benchmark.splits:
+            continue
+        split, metric = every_eval_split(data, benchmark), every_eval_metric(result, benchmark)
+        if split not in benchmark.splits:
             imported.skipped[f"unknown split {split} of {benchmark.name}"] += 1
         elif metric is None or scale.get("max_score") not in (1, 100):
             imported.skipped[f"unknown metric or scale of {result['evaluation_name']}"] += 1
@@ -246,12 +247,27 @@ def read_every_eval(value: dict) -> Imported:
     return imported
 
 
-def every_eval_metric(result: dict, benchmark: Benchmark | None) -> str | None:
-    """Return the metric of a result: its own field, or the evaluation's name; None if unknown."""
-    if benchmark is None:
-        return None
-    config = result["metric_config"]
-    for text in (config.get("metric_name"), config.get("metric_id"), result["evaluation_name"]):
+def every_eval_split(data: dict, benchmark: Benchmark) -> str | None:
+    """Return the split that is stated, or else the only one whose labels are public."""
+    if data.get("hf_split"):
+        return split_name(data["hf_split"])
+    return benchmark.public[0] if len(benchmark.public) == 1 else None
+
+
+def every_eval_metric(result: dict, benchmark: Benchmark) -> str | None:
+    """Return the metric of a result; None if unknown, or if it is about a part of the data set.
+
+    The evaluation's name is a metric's or the data set's; with the latter the metric stands in a field of its
+    own (schema 0.2.2) or in the description, as "Accuracy on IFEval".
+    """
+    name, config = str(result["evaluation_name"]), result["metric_config"]
+    described = str(config.get("evaluation_description") or "").partition(" on ")
+    candidates = [name]
+    if find_benchmark(name) == benchmark:
+        candidates += [config.get("metric_kind"), config.get("metric_name")]
+        if find_benchmark(described[2].rstrip(".")) == benchmark:
+            candidates.append(described[0])
+    for text in candidates:
         metric = read_metric_name(text, None, None, benchmark.name, benchmark.task).metric if text else None
         if is_known(metric) and is_bounded(metric):
             return metric

@@ -177,6 +177,16 @@ def test_a_revision_is_a_commit_or_null(tmp_path, config, model, revision):
     assert (row["model"], row["revision"]) == (model, revision)
 
 
+def test_results_of_the_first_format_name_no_data_sets(tmp_path):
+    first = {"results": {"sciq": {"acc": 0.891, "acc_stderr": 0.01}}, "versions": {"sciq": 0}}
+    first["config"] = {"model": "gpt2", "model_args": "use_fast=True,pretrained=bigscience/bloom-3b"}
+    imported = read(tmp_path / "x.json", first)
+    assert (imported.rows, imported.skipped) == ([], {"unknown data set sciq": 1})
+    first["configs"] = {"sciq": {"dataset_path": "dair-ai/emotion", "test_split": "test"}}
+    (row,) = read(tmp_path / "x.json", first).rows
+    assert (row["model"], row["metrics"]) == ("bigscience/bloom-3b", {"accuracy": 0.891})
+
+
 def test_a_part_of_a_split_says_so(tmp_path):
     samples = {"emotion_zero": {"original": 2000, "effective": 100}}
     row = read(tmp_path / "x.json", LM_EVAL | {"n-samples": samples}).rows[0]
@@ -195,10 +205,38 @@ def test_a_record_of_every_eval_ever_is_one_row_per_result(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "config", "metric"),
+    [
+        ("ImageNet", {"evaluation_description": "Accuracy on ImageNet"}, "accuracy"),
+        ("ImageNet-1k", {"metric_kind": "accuracy", "metric_unit": "percent"}, "accuracy"),
+        ("ImageNet-1k", {"metric_name": "top-5 accuracy"}, "accuracy-top5"),
+        ("top-5 accuracy", {}, "accuracy-top5"),
+        ("ImageNet", {"evaluation_description": "Accuracy on ImageNet-A"}, None),
+        ("ImageNet (dogs)", {"metric_kind": "accuracy"}, None),
+        ("ImageNet", {}, None),
+    ],
+)
+def test_the_metric_stands_in_a_field_or_in_the_description(tmp_path, name, config, metric):
+    result = EVERY_EVAL["evaluation_results"][0]
+    changed = result | {"evaluation_name": name, "metric_config": result["metric_config"] | config}
+    imported = read(tmp_path / "x.json", EVERY_EVAL | {"evaluation_results": [changed]})
+    assert [list(row["metrics"]) for row in imported.rows] == ([[metric]] if metric else [])
+
+
+def test_without_a_split_it_is_the_only_public_one(tmp_path):
+    result = EVERY_EVAL["evaluation_results"][0]
+    for repo, splits in (("ILSVRC/imagenet-1k", ["validation"]), ("dair-ai/emotion", [])):
+        data = {"dataset_name": repo, "source_type": "hf_dataset", "hf_repo": repo}
+        changed = result | {"source_data": data}
+        imported = read(tmp_path / "x.json", EVERY_EVAL | {"evaluation_results": [changed]})
+        assert [row["split"] for row in imported.rows] == splits
+
+
+@pytest.mark.parametrize(
     ("part", "change", "reason"),
     [
         ("source_data", {"hf_repo": "cais/mmlu"}, "unknown data set cais/mmlu"),
-        ("source_data", {"hf_split": None}, "unknown split None of imagenet-1k"),
+        ("source_data", {"hf_split": "blind"}, "unknown split blind of imagenet-1k"),
         ("metric_config", {"max_score": 10}, "unknown metric or scale of accuracy"),
         (None, {"evaluation_name": "robustness"}, "unknown metric or scale of robustness"),
     ],
