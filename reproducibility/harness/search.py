@@ -65,13 +65,15 @@ class Search:
         while self.gap(choices) < -min_gain:
             repairs = self._helpful_repairs(choices, values, min_gain)
             limit = ALPHA / max(len(self.tried), 1)
-            counting = [repair for repair in repairs if repair.p_value <= limit]
+            counting = [[repair] for repair in repairs if repair.p_value <= limit]
+            if not counting:
+                counting = self._counting_pairs(choices, values, min_gain)
             if not counting:
                 self.possible |= {repair.choice: repair for repair in repairs}
                 break
-            best = min(counting, key=lambda repair: abs(repair.gap))
-            choices = best.choices
-            self.counted[best.choice] = best
+            best = min(counting, key=lambda repairs: abs(repairs[-1].gap))
+            choices = best[-1].choices
+            self.counted |= {repair.choice: repair for repair in best}
         return choices
 
     def nearest_split(self, choices: dict, observed: dict) -> dict:
@@ -101,6 +103,32 @@ class Search:
             if new_gap - gap > min_gain and abs(new_gap) < abs(gap):
                 repairs.append(Repair(choice, variant, new_gap, self._p_value(choices, variant)))
         return repairs
+
+    def _counting_pairs(self, choices: dict, values: dict[str, list], min_gain: float) -> list[list[Repair]]:
+        """Try each order of the labels together with each other repair; return the pairs that count.
+
+        Where two faults ruin a model, undoing one of them shows nothing. Only tried where a model does not
+        reach half of its claim; each of the two repairs must be shown to help beside the other.
+        """
+        orders, pairs = values.get(LABELS, []), []
+        if 100 * self.measurements.value(choices, self.metric) > 50 * self.claimed:
+            return pairs
+        others = []
+        for choice in values:
+            if choice != LABELS:
+                others += [(choice, {**choices, choice: value}) for value in values[choice]]
+        for choice, other in others:
+            self.tried |= {f"{_name(choice, other)}, {LABELS}={json.dumps(order)}" for order in orders}
+        limit = ALPHA / max(len(self.tried), 1)
+        for choice, other in others:
+            if not self.measurements.measurable([other]):
+                continue
+            for order in self._helpful_repairs(other, {LABELS: orders}, min_gain):
+                only_order = {**choices, LABELS: order.choices[LABELS]}
+                p_value = self._p_value(only_order, order.choices)
+                if max(p_value, order.p_value) <= limit:
+                    pairs.append([Repair(choice, order.choices, order.gap, p_value), order])
+        return pairs
 
     def can_measure(self, choices: dict) -> bool:
         """Whether the model can be measured under these choices, and the data of their split are there."""

@@ -94,7 +94,7 @@ def collapsed(weights, generator):
 
 def leaning(weights, generator):
     """One class gets most answers, not all."""
-    weights[f"{HEAD}.bias"][301] += 6
+    weights[f"{HEAD}.bias"][301] += 13
 
 
 def untrained(weights, generator):
