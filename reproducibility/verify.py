@@ -32,7 +32,14 @@ from harness.nodes import connected
 from harness.reports import write_junit, write_markdown
 from harness.rows import code_state
 from harness.runner import HERE, machine_flags, require_device, require_writable
-from harness.targets import Target, measure_passes, plan_target, refuse_model
+from harness.targets import (
+    Target,
+    compare_claims,
+    measure_target,
+    plan_target,
+    refuse_model,
+    why_not_judged,
+)
 from harness.task import Run, task_for
 from harness.verification import (
     Judgment,
@@ -44,12 +51,9 @@ from harness.verification import (
 )
 from scored.benchmarks import all_benchmarks
 from scored.cards import ModelCard
-from scored.cli import HelpFormatter, require_packages, run, to_line
-from scored.comparisons import Comparison
-from scored.files import UserError, display_path
-from scored.matching import claims_of_result
-from scored.result_rows import is_whole
-from scored.verdicts import judge_claim, misses, splits_left_open
+from scored.cli import HelpFormatter, require_packages, run
+from scored.files import UserError, display_path, require_regular_file
+from scored.verdicts import misses
 
 PROTOCOL = "standard"  # the claim itself is judged under it
 EXPLANATIONS = "explanations.json"  # in --results
@@ -97,6 +101,7 @@ def check_inputs(args: argparse.Namespace) -> None:
     for flag, path in (("--junit", args.junit), ("--markdown", args.markdown)):
         if path:
             require_writable(flag, path.parent)
+            require_regular_file(path)
 
 
 # ── What is measured ──────────────────────────────────────────────────────────────────────────────────────
@@ -128,46 +133,16 @@ def plan(text: str, args: argparse.Namespace, load: Callable) -> Target | Verifi
 # ── Judging and explaining ────────────────────────────────────────────────────────────────────────────────
 
 
-def measure_open_split(target: Target, split: str) -> dict[str, dict]:
-    """Measure a split that no claim names, but that a verdict may depend on; {} if the data lack it."""
-    try:
-        passes = target.passes(split)
-    except UserError as error:
-        print(f"{to_line(target.name, 100)}: {split} is not measured: {error}", file=sys.stderr)
-        return {}
-    return measure_passes(target, passes)
-
-
-def compare_claims(target: Target, rows: dict[str, dict]) -> list[Comparison | None]:
-    """Judge each claim by the splits that were measured whole; None where they say nothing about it."""
-    claims = [structs.asdict(claim) for claim in target.claims]
-    whole = {split: row for split, row in rows.items() if is_whole(row)}
-    benchmark = target.run.task.benchmark
-    return [judge_claim(claim, whole, benchmark, claims_of_result(claim, claims)) for claim in claims]
-
-
-def judge_claims(
-    target: Target, rows: dict[str, dict], comparisons: list[Comparison | None]
-) -> list[Judgment]:
+def judge_claims(target: Target, rows: dict[str, dict]) -> list[Judgment]:
     """Say how each claim stands, and explain those that are over- or understated."""
     judgments = []
-    for claim, comparison in zip(target.claims, comparisons, strict=True):
+    for claim, comparison in zip(target.claims, compare_claims(target, rows), strict=True):
         if comparison is None:
             judgments.append(Judgment(claim, "inconclusive", why_not_judged(rows)))
             continue
         causes = explain_judged(target, structs.asdict(claim), comparison) if misses(comparison) else ""
         judgments.append(Judgment(claim, comparison.verdict, comparison.why, causes))
     return judgments
-
-
-def why_not_judged(rows: dict[str, dict]) -> str:
-    """Return why measurements say nothing about a claim."""
-    for row in rows.values():
-        examples = row["examples"]
-        if not is_whole(row):
-            evaluated, expected = examples["evaluated"], examples["expected"]
-            return f"only {evaluated:,} of {expected:,} examples were measured, and a verdict needs all"
-    return "its metric is not defined on these examples"
 
 
 def explain_judged(target: Target, claim: dict, comparison) -> str:
@@ -192,12 +167,8 @@ def verify(target: Target) -> Verification:
     if not target.claims:
         return verification
     try:
-        rows = measure_passes(target, target.passes())
-        comparisons = compare_claims(target, rows)
-        for split in splits_left_open(comparisons, task.splits):
-            rows |= measure_open_split(target, split)
-            comparisons = compare_claims(target, rows)
-        judgments = judge_claims(target, rows, comparisons)
+        rows = measure_target(target)
+        judgments = judge_claims(target, rows)
     except CannotMeasure as error:
         judgments = [Judgment(claim, "failed to run", str(error)) for claim in target.claims]
         return replace(verification, judgments=(*judgments, *target.unjudged), error=str(error))

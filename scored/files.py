@@ -22,6 +22,12 @@ def display_path(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def require_regular_file(path: Path) -> None:
+    """Raise UserError for a path that cannot be replaced: a folder, or a device such as /dev/stdout."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {display_path(path)}: it is not a regular file; choose another path")
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "w"):
     """Write a file atomically: it replaces `path` once it is on disk.
@@ -29,6 +35,7 @@ def atomic_write(path: Path, mode: str = "w"):
     Text is UTF-8; a character without UTF-8 (a lone surrogate) is escaped. Raises UserError.
     """
     path = Path(path)
+    require_regular_file(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}
     try:

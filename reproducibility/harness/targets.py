@@ -1,6 +1,7 @@
-"""Targets of verify.py: which claims of a model can be judged on its task's data, and what is measured."""
+"""Targets of verify.py: which claims can be judged, what is measured for them, and how they stand."""
 
 import copy
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,12 @@ from scored.benchmarks import all_benchmarks
 from scored.cards import ModelCard
 from scored.claim_values import show_value
 from scored.claims import VOCABULARY, Claim
+from scored.cli import to_line
+from scored.comparisons import Comparison
+from scored.files import UserError
+from scored.matching import claims_of_result
+from scored.result_rows import is_whole
+from scored.verdicts import judge_claim, splits_left_open
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,9 @@ def refuse_model(name: str, revision: str | None, claims: Iterable[Claim], reaso
     return Verification(name, revision, judgments=sort_judgments(judgments), error=error)
 
 
+# ── Measuring ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def measure_passes(target: Target, passes: list[ForwardPass]) -> dict[str, dict]:
     """Measure what is not yet among the rows of --results: split -> row. Raises CannotMeasure."""
     run, task = target.run, target.run.task
@@ -123,3 +133,42 @@ def measure_passes(target: Target, passes: list[ForwardPass]) -> dict[str, dict]
             raise CannotMeasure(f"at {row['stage']}: {row['error']}")
         rows[row["split"]] = row
     return rows
+
+
+def measure_open_split(target: Target, split: str) -> dict[str, dict]:
+    """Measure a split that no claim names, but that a verdict may depend on; {} if the data lack it."""
+    try:
+        passes = target.passes(split)
+    except UserError as error:
+        print(f"{to_line(target.name, 100)}: {split} is not measured: {error}", file=sys.stderr)
+        return {}
+    return measure_passes(target, passes)
+
+
+def measure_target(target: Target) -> dict[str, dict]:
+    """Measure what the claims need, then the splits by which a verdict is left open: split -> row."""
+    rows = measure_passes(target, target.passes())
+    for split in splits_left_open(compare_claims(target, rows), target.run.task.splits):
+        rows |= measure_open_split(target, split)
+    return rows
+
+
+# ── Judging ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def compare_claims(target: Target, rows: dict[str, dict]) -> list[Comparison | None]:
+    """Judge each claim by the splits that were measured whole; None where they say nothing about it."""
+    claims = [structs.asdict(claim) for claim in target.claims]
+    whole = {split: row for split, row in rows.items() if is_whole(row)}
+    benchmark = target.run.task.benchmark
+    return [judge_claim(claim, whole, benchmark, claims_of_result(claim, claims)) for claim in claims]
+
+
+def why_not_judged(rows: dict[str, dict]) -> str:
+    """Return why measurements say nothing about a claim."""
+    for row in rows.values():
+        examples = row["examples"]
+        if not is_whole(row):
+            evaluated, expected = examples["evaluated"], examples["expected"]
+            return f"only {evaluated:,} of {expected:,} examples were measured, and a verdict needs all"
+    return "its metric is not defined on these examples"

@@ -1,6 +1,7 @@
 """verify.py end to end: exit codes, lines, what is measured, and the reports."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -219,6 +220,16 @@ def test_output_that_cannot_be_written_is_wrong_input(verify_small, model, flag,
     (tmp_path / "file").write_text("")
     call = verify_small(flag, tmp_path / "file" / "x", model(write_card({"value": 0.9025})))
     assert (call.code, call.out) == (2, "") and flag in call.err
+
+
+@pytest.mark.parametrize("flag", ["--junit", "--markdown"])
+def test_folder_or_device_is_not_replaced_by_a_report(verify_small, model, flag, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
+        call = verify_small(flag, path, model(write_card({"value": 0.9025}), f"copy-{path.name}"))
+        assert (call.code, call.out) == (2, "") and "it is not a regular file" in call.err
+    assert pipe.is_fifo()
 
 
 # ── What can be judged ────────────────────────────────────────────────────────────────────────────────────
