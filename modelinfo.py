@@ -233,19 +233,24 @@ def newest_lines(
     # The record of a gated model stays; any other model that is refused is not there any more.
     # The Hub takes an id in any letter case.
     removed = {name.casefold() for name, reason in journal.refused().items() if "gated" not in reason}
-    for name, versions in journal.versions():
-        (_, first_page, old), (_, last_page, line) = versions[0], versions[-1]
-        is_fetched = last_page > 0
-        if not is_fetched and (complete or name.casefold() in removed):
-            summary.gone.append(name)
-            continue
-        if is_fetched and name in ignored:
+    results = f'"{RESULTS}":'.encode()
+    added = changed = 0
+    for (_, first_page, old), (name, last_page, line) in journal.versions():
+        if last_page == 0:  # not fetched
+            if complete or name.casefold() in removed:
+                summary.gone.append(name)
+                continue
+        elif first_page > 0:
+            added += 1
+        elif old not in (line, digest(line)):
+            changed += 1
+        if name in ignored and last_page > 0:
             summary.fetched_again.append(name)
+        if not summary.has_results:
+            summary.has_results = results in line
         summary.models += 1
-        summary.has_results = summary.has_results or RESULTS.encode() in line
-        summary.added += first_page > 0
-        summary.changed += first_page == 0 and is_fetched and old not in (line, digest(line))
         yield line
+    summary.added, summary.changed = added, changed
     if complete and len(summary.gone) > max(100, summary.models):
         file = display_path(args.output)
         raise UserError(

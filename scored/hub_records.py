@@ -5,6 +5,8 @@ import json
 import math
 import re
 from contextlib import suppress
+from operator import attrgetter
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,19 +17,37 @@ FIELDS += ["gated", "disabled", "tags", "model-index", "evalResults"]
 MODEL_ID = re.compile(r"(?!\.{1,2}(/|$))[\w.-]{1,255}(/(?!\.{1,2}$)[\w.-]{1,255})?", re.ASCII)
 HUB_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MAX_DEPTH = 250  # levels of nesting in a line; Python's own json gives up at about a thousand
+MAX_FLAT = 2 * MAX_DEPTH  # bytes of a line that cannot be nested more deeply
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
 SPACE, UNUSUAL_NUMBER = re.compile(rb"\s"), re.compile(rb"\d(?:[eE]|\d{18})")  # an exponent, or 19 digits
 
-# What becomes a line: the id is checked, and the other values pass as bytes, because nobody reads them here.
+# What becomes a line. Simple values are read and written again, which gives the same bytes; the two that may
+# hold anything pass as bytes if these are canonical, because nobody reads them here.
+TEXT = str | None | UnsetType
+NUMBER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None | UnsetType
+TYPES = {
+    "downloads": NUMBER,
+    "likes": NUMBER,
+    "gated": bool | str | None | UnsetType,
+    "disabled": bool | None | UnsetType,
+    "tags": list[str] | None | UnsetType,
+    "model-index": msgspec.Raw | UnsetType,
+    "evalResults": msgspec.Raw | UnsetType,
+}
 HubRecord = msgspec.defstruct(
     "HubRecord",
-    [("id", str), *((key.replace("-", "_"), msgspec.Raw | UnsetType, UNSET) for key in FIELDS)],
+    [
+        ("id", str),
+        *((key.replace("-", "_"), TYPES.get(key, TEXT), UNSET) for key in FIELDS),
+        ("private", bool, False),  # as the default it is not written; a private model is left out
+    ],
     rename={"model_index": "model-index"},
+    omit_defaults=True,
     gc=False,  # they refer to nothing that refers to them
 )
 _decode_page = msgspec.json.Decoder(list[HubRecord]).decode
-_decode_record = msgspec.json.Decoder(HubRecord).decode
 _split_page = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def read_page(body: bytes) -> list:
@@ -36,8 +56,9 @@ def read_page(body: bytes) -> list:
     Raises ValueError or RecursionError for what is not JSON or not a list.
     """
     with suppress(ValueError, RecursionError):  # perhaps not all of it is records
-        if is_canonical(body):
-            return _decode_page(body)
+        records = _decode_public_records(body)
+        if records is not None:
+            return records
     try:
         return [_read_value(bytes(value)) for value in _split_page(body)]
     except (ValueError, RecursionError):
@@ -57,15 +78,26 @@ def read_record(body: bytes) -> HubRecord | dict:
 
 def _read_value(data: bytes) -> object:
     with suppress(ValueError, RecursionError):
-        if is_canonical(data):
-            return _decode_record(data)
+        records = _decode_public_records(b"[%b]" % data)
+        if records is not None and len(records) == 1:
+            return records[0]
     return decode_tolerantly(data)
 
 
+def _decode_public_records(page: bytes) -> list[HubRecord] | None:
+    """Decode records of public models that `encode` surely writes as they are; None if any needs a look."""
+    if b"\\" in page or not _is_utf8(page):
+        return None
+    records = _decode_page(page)
+    if any(map(attrgetter("private"), records)):
+        return None
+    values = [record.model_index for record in records if record.model_index]
+    values += [record.evalResults for record in records if record.evalResults]
+    return records if is_canonical(b",".join(values)) else None
+
+
 def is_canonical(data: bytes) -> bool:
-    """Tell whether records of public models are surely what `encode` would make of them."""
-    if b"\\" in data or b'"private":true' in data or not _is_utf8(data):
-        return False
+    """Tell whether JSON without escapes has no spaces outside of strings, and no unusual number."""
     outside_strings = b"".join(data.split(b'"')[::2])
     return not SPACE.search(outside_strings) and not UNUSUAL_NUMBER.search(outside_strings)
 
@@ -81,10 +113,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def time_of(record: object, key: str) -> str:
     """Return a record's `createdAt` or `lastModified`, or "" unless it is a time as the Hub writes it."""
-    value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(record, HubRecord):
-        raw = getattr(record, key)
-        value = UNSET if raw is UNSET else decode_tolerantly(bytes(raw))
+    value = record.get(key) if isinstance(record, dict) else getattr(record, key, "")
     return value if isinstance(value, str) and HUB_TIME.fullmatch(value) else ""
 
 
@@ -113,14 +142,37 @@ def to_line(record: object) -> tuple[str, bytes] | str:
         return f"{name}: {error}"
 
 
+def to_lines(records: list) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """Do `to_line` for a page; return the lines, and why records are left out.
+
+    It takes one step for the whole page, unless something on it needs a closer look.
+    """
+    if set(map(type, records)) == {HubRecord}:
+        names = [record.id for record in records]
+        lines = _encode_lines(records).split(b"\n")[:-1]
+        if len(lines) == len(names) and all(map(MODEL_ID.fullmatch, names)):
+            for place in [place for place, line in enumerate(lines) if len(line) > MAX_FLAT]:
+                lines[place] = flatten(lines[place])
+            return list(zip(names, lines, strict=True)), []
+    results = [to_line(record) for record in records]
+    left_out = [result for result in results if isinstance(result, str)]
+    return [result for result in results if not isinstance(result, str)], left_out
+
+
 def encode(record: object) -> bytes:
     """Encode a record as one line of strict JSON in UTF-8, where lone surrogates are escaped."""
     try:
         line = msgspec.json.encode(record)
     except ValueError:
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-    is_flat = line.count(b"[") + line.count(b"{") <= MAX_DEPTH
-    return line if is_flat else cut_deep_values(line)
+    return flatten(line)
+
+
+def flatten(line: bytes) -> bytes:
+    """Cut values that are nested too deeply for readers of JSON."""
+    if len(line) <= MAX_FLAT or line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return line
+    return cut_deep_values(line)
 
 
 def decode_tolerantly(data: bytes) -> object:

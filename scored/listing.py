@@ -1,14 +1,14 @@
 """The Hub's list of models: the walks through it that a run needs, and their pages."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
-from scored.hub import Hub, HubFailed, HubRefused, RequestRefused
-from scored.hub_records import FIELDS, read_page, read_record, time_of, to_line
+from scored.hub import Answer, Hub, HubFailed, HubRefused, RequestRefused
+from scored.hub_records import FIELDS, read_page, read_record, time_of, to_lines
 from scored.journal import Page, Plan
 
 PAGE_SIZE = 1000  # the most records that the Hub gives at once
@@ -55,11 +55,15 @@ def walk_url(endpoint: str, plan: Plan, walk: Walk) -> str:
 
 
 def fetch_page(hub: Hub, url: str, walk: Walk, report: Callable[[str], None]) -> Page:
-    """Fetch a page, a smaller one if the Hub cannot make it; a walk ends where models are too old."""
-    answer = None
-    while answer is None:
+    """Fetch a page of a walk, which ends where models are too old."""
+    return make_page(get_page(hub, url, report), walk, report)
+
+
+def get_page(hub: Hub, url: str, report: Callable[[str], None]) -> Answer:
+    """GET a page; ask for fewer models if the Hub cannot make it."""
+    while True:
         try:
-            answer = hub.get(url, read_page)
+            return hub.get(url, read_page)
         except HubFailed as error:
             size = int(LIMIT.search(url)[0]) if LIMIT.search(url) else 0
             if not error.is_overloaded or size <= MIN_PAGE_SIZE:
@@ -67,12 +71,20 @@ def fetch_page(hub: Hub, url: str, walk: Walk, report: Callable[[str], None]) ->
             smaller = max(size // 2, MIN_PAGE_SIZE)
             url = LIMIT.sub(str(smaller), url)
             report(f"the Hub cannot make a page of {size} models: asking for {smaller}")
-    times = [time_of(record, walk.field) for record in answer.value]
-    dated = [time for time in times if time]
-    is_at_end = bool(walk.since) and (not dated or dated[-1] < walk.since)
-    is_reversed = walk.is_ascending and len(dated) > 1 and dated[0] > dated[-1]
-    next_url = None if is_at_end else answer.next_url
-    return Page(make_lines(answer.value, report), [], next_url, answer.date, is_reversed)
+
+
+def make_page(answer: Answer, walk: Walk, report: Callable[[str], None]) -> Page:
+    """Make lines of a page's records; without a next page if the walk ends here."""
+    next_url = answer.next_url
+    if walk.since and first_time(reversed(answer.value), walk) < walk.since:  # also where none has a date
+        next_url = None
+    return Page(make_lines(answer.value, report), [], next_url, answer.date)
+
+
+def first_time(records: Iterable, walk: Walk) -> str:
+    """Return the walk's date of the first record that has one; "" if none has."""
+    times = (time_of(record, walk.field) for record in records)
+    return next(filter(None, times), "")
 
 
 def fetch_first_page(hub: Hub, plan: Plan, stage: int, report: Callable[[str], None]) -> tuple[Page, Plan]:
@@ -86,13 +98,16 @@ def fetch_first_page(hub: Hub, plan: Plan, stage: int, report: Callable[[str], N
     for form in forms:
         walk = list_walks(form)[stage]
         try:
-            page = fetch_page(hub, walk_url(hub.endpoint, form, walk), walk, report)
+            answer = get_page(hub, walk_url(hub.endpoint, form, walk), report)
         except RequestRefused as error:
             refusal = refusal or error
             if error.code != 400:
                 raise
         else:
-            return page, replace(form, is_descending=form.is_descending or page.is_reversed)
+            first, last = first_time(answer.value, walk), first_time(reversed(answer.value), walk)
+            if walk.is_ascending and first > last:  # the Hub ignores the order
+                form = replace(form, is_descending=True)
+            return make_page(answer, walk, report), form
     raise refusal
 
 
@@ -120,11 +135,7 @@ def fetch_model(hub: Hub, plan: Plan, name: str, report: Callable[[str], None]) 
 
 def make_lines(records: list, report: Callable[[str], None]) -> list[tuple[str, bytes]]:
     """Convert records to (id, line), and report those that are left out."""
-    lines = []
-    for record in records:
-        line = to_line(record)
-        if isinstance(line, str):
-            report(f"left out: {line}")
-        else:
-            lines.append(line)
+    lines, left_out = to_lines(records)
+    for reason in left_out:
+        report(f"left out: {reason}")
     return lines

@@ -1,6 +1,7 @@
 """Read and write files of Hub records such as modelinfo.json: a JSON array with one record per line."""
 
 import gzip
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ import msgspec
 from scored.files import UserError, atomic_write, display_path
 
 BLOCK = 1 << 16  # bytes of lines that are decoded at once
+CHUNK = 1000  # lines that are written at once
 MAX_WITHHELD = 100  # reports, until a record shows that this is a file of records
 REFRESH = "refresh it with modelinfo.py"
 GROUPS = {  # the group of a record's fields to which an attribute of PTM belongs
@@ -61,13 +63,15 @@ def record_id(record: dict) -> str:
 
 def write_records(path: Path, lines: Iterable[bytes]) -> int:
     """Write encoded records as a JSON array, one record per line; return how many."""
-    count = 0
+    lines, count = iter(lines), 0
     with atomic_write(path, "wb") as file:
         file.write(b"[")
-        for line in lines:
+        chunk = list(itertools.islice(lines, CHUNK))
+        while chunk:
             file.write(b",\n" if count else b"\n")
-            file.write(line)
-            count += 1
+            file.write(b",\n".join(chunk))
+            count += len(chunk)
+            chunk = list(itertools.islice(lines, CHUNK))
         file.write(b"\n]\n")
     return count
 

@@ -274,7 +274,7 @@ def test_full_disk_leaves_a_journal_to_go_on_from(refresh, monkeypatch, tmp_path
 
     def narrow(*args, **kwargs):
         db = connect(*args, **kwargs)
-        db.execute("PRAGMA max_page_count = 40")
+        db.execute("PRAGMA max_page_count = 10")
         return db
 
     with fake_hub.FakeHub(map(model, range(2000))) as hub, monkeypatch.context() as patch:

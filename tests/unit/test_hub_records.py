@@ -14,6 +14,7 @@ from scored.hub_records import (
     read_record,
     time_of,
     to_line,
+    to_lines,
 )
 
 # A value in a Hub record, and the same in our file. The right side was made with orjson, of another author.
@@ -162,3 +163,30 @@ def test_real_records_pass_as_they_are(shared):
         assert name == record["id"] and line == encode(fields) and json.loads(line) == fields
     spaced = json.dumps(records[:2000], indent=1).encode()
     assert [to_line(record) for record in read_page(spaced)] == lines[:2000]
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_fields_are_written_alike_whatever_they_hold(key):
+    """Simple values, those that pass as bytes, and odd ones that are read first: the same line."""
+    given = [value for value, _ in VALUES] + [
+        b"1.0",
+        b"-0",
+        b"-0.0",
+        b"1e2",
+        b"2.5",
+        b"false",
+        b"7",
+        b'"auto"',
+    ]
+    for value in given:
+        expected = encode({"id": "a/b", key: decode_tolerantly(value)})
+        for page in (b'[{"id":"a/b","%b":%b}]', b'[{"id":"a/b","%b":%b},{"id":"c/d","private":false}]'):
+            lines, left_out = to_lines(read_page(page % (key.encode(), value)))
+            assert lines[0] == ("a/b", expected) and not left_out, (key, value)
+
+
+@pytest.mark.parametrize("private", [b"true", b" true", b"null", b'"yes"'])
+def test_private_model_is_left_out_of_its_page(private):
+    page = b'[{"id":"a/b","private":%b},{"id":"c/d","private":false}]' % private
+    lines, left_out = to_lines(read_page(page))
+    assert (lines[-1], left_out) == (("c/d", b'{"id":"c/d"}'), ["private: a/b"] if b"true" in private else [])
