@@ -170,7 +170,6 @@ def test_fields_are_written_alike_whatever_they_hold(key):
     """Simple values, those that pass as bytes, and odd ones that are read first: the same line."""
     given = [value for value, _ in VALUES] + [
         b"1.0",
-        b"-0",
         b"-0.0",
         b"1e2",
         b"2.5",
