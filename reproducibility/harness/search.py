@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 
 from harness import label_orders
+from harness.choices import PREPROCESSING
 from harness.measurements import Measurements
 from scored.claim_numbers import is_equal
 from scored.files import UserError
@@ -19,6 +20,7 @@ from scored.verdict_rules import named_split
 ALPHA = 0.05  # of all repairs tried for a claim together
 MIN_GAIN = 0.5  # points: a smaller gap is not repaired, and a smaller gain repairs nothing
 MAX_REMAINDER = 1.0  # points below the claim: a fitted order that leaves more may be that of a random head
+MAX_SHARE_LEFT = 0.25  # of the gap: other preprocessing that leaves more may only suit damaged weights
 LABELS = "labels"  # the choice whose values are orders of labels
 SPLIT, TRAIN = "split", "train"
 
@@ -41,6 +43,7 @@ class Search:
     metric: str
     claimed: float  # as a fraction
     fits_labels: bool = True  # whether an order fitted to the answers may be a cause
+    guesses_inputs: bool = True  # whether other preprocessing may be a cause
     looked_at: list[str] = field(default_factory=list)  # choices
     tried: set[str] = field(default_factory=set)  # repairs, for Bonferroni
     counted: dict[str, Repair] = field(default_factory=dict)  # choice -> its repair that counts
@@ -207,16 +210,29 @@ def find_causes(
 ) -> tuple[Search, dict]:
     """Search for the causes of a missed claim; return what was tried, and the choices with all repairs.
 
-    A fitted order of the labels is dropped if the value stays far below the claim with it: it may be that of
-    a random head, which fits some order, too.
+    Two kinds of repairs are guesses, and dropped if the value stays too far below the claim with them: other
+    preprocessing, and a fitted order of the labels, for a random head fits some order, too.
     """
-    search = Search(measurements, metric, claim["fraction"])
-    repaired = _search(search, claim, observed, reference)
-    fitted = search.counted.get(LABELS)
-    if fitted and isinstance(fitted.choices[LABELS], tuple) and search.gap(repaired) < -MAX_REMAINDER:
-        search = Search(measurements, metric, claim["fraction"], fits_labels=False)
+    fits_labels, guesses_inputs, dropped = True, True, {}
+    while True:
+        search = Search(measurements, metric, claim["fraction"], fits_labels, guesses_inputs)
         repaired = _search(search, claim, observed, reference)
-        search.possible.setdefault(LABELS, fitted)
+        remainder = search.gap(repaired)
+        fitted = search.counted.get(LABELS)
+        guesses = {}
+        for choice in PREPROCESSING:
+            if choice in search.counted and reference[choice] == observed[choice]:
+                guesses[choice] = search.counted[choice]
+        if guesses and remainder < MAX_SHARE_LEFT * search.gap(observed):
+            guesses_inputs = False
+            dropped |= guesses
+        elif fitted and isinstance(fitted.choices[LABELS], tuple) and remainder < -MAX_REMAINDER:
+            fits_labels = False
+            dropped[LABELS] = fitted
+        else:
+            break
+    for choice, repair in dropped.items():
+        search.possible.setdefault(choice, repair)
     return search, repaired
 
 
@@ -230,6 +246,9 @@ def _search(search: Search, claim: dict, observed: dict, reference: dict) -> dic
             differences[choice] = [value]
     choices = search.repair(observed, differences, min_gain=0)
     repairs = task.repairs(measurements.outputs(choices).model_facts)
+    if not search.guesses_inputs:
+        search.look_at(*repairs)
+        repairs = {choice: values for choice, values in repairs.items() if choice not in PREPROCESSING}
     names_split = named_split(claim, task.benchmark) is not None
     if len(task.splits) > 1:  # if the claim names none, each was compared with it
         search.look_at(SPLIT)

@@ -44,6 +44,25 @@ def test_noise_on_the_weights_is_not_explained(seed):
 
 
 @SEEDS
+def test_damaged_weights_that_do_better_with_other_pixels_are_not_explained_by_them(seed):
+    """A first layer that was scaled does better, not well, with the range of ImageNet's mean and std."""
+
+    class Damaged(Network):
+        def share_right(self, settings):
+            return 0.6 if settings["image_mean"] == IMAGENET["image_mean"] else 0.3
+
+    explanation = explained(Damaged(seed), claim=0.9)
+    assert (explanation["causes"], explanation["named"]) == ([], ["unexplained"])
+    assert "mean/std" in explanation["possible"] and "mean/std" in explanation["tried"]
+
+
+@SEEDS
+def test_mean_and_std_are_found_in_a_model_that_is_a_little_noisy_too(seed):
+    explanation = explained(Network(seed, quality=0.875), claim=0.9, published=PUBLISHED | IMAGENET)
+    assert explanation["named"][0] == "mean/std" and len(explanation["causes"]) == 1
+
+
+@SEEDS
 def test_claim_below_the_truth_is_not_explained_by_making_the_model_worse(seed):
     network = Network(seed)
     for claim in (sound_accuracy(network) - 0.12, sound_accuracy(network) * 0.85):
