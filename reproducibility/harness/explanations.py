@@ -15,6 +15,7 @@ from scored.files import UserError, display_path, exclusive, write_json
 from scored.schema import SCHEMA, read_versioned
 
 UNEXPLAINED = "unexplained"
+SHOWN_LABELS = 6  # moved labels in a line of text; all are in the file
 MIN_POINTS = 0.01  # points: what a cause must cost to be named
 ADVICE = "Delete it and write it again with: python reproducibility/explain.py MODEL"
 
@@ -201,7 +202,9 @@ def describe_causes(explanation: dict) -> list[str]:
     if explanation["finding"]:
         lines.append(explanation["finding"])
     if explanation["moved"]:
-        lines.append(f"labels are permuted: {explanation['moved']}")
+        moved = [f"{label!r} is {name!r}" for label, name in explanation["moved"].items()]
+        more = f", … {len(moved) - SHOWN_LABELS:,} more" if len(moved) > SHOWN_LABELS else ""
+        lines.append(f"labels are permuted: {', '.join(moved[:SHOWN_LABELS])}{more}")
     return lines
 
 

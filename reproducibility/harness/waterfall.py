@@ -3,11 +3,13 @@
 Used by explain.py --figures.
 """
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 from scored.plots import GREEN, RED, save_png
 
+LABEL_WIDTH = 24  # characters of a bar's label
 CLAIM_COLOR, MEASURED_COLOR = "#999999", "#555555"
 
 
@@ -31,9 +33,11 @@ class Bar:
 def format_choice(value: object) -> str:
     """Format a choice for a line of text or the label of a bar."""
     if isinstance(value, dict):
-        return ", ".join(map(format_choice, value.values()))
+        return ", ".join(f"{key}={format_choice(setting)}" for key, setting in value.items())
     if isinstance(value, (list, tuple)) and len(value) > 3:
         return "another order"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "as published" if value is None else str(value)
 
 
@@ -52,7 +56,8 @@ def make_bars(explanation: dict) -> list[Bar]:
     if claim:
         steps.append(("unexplained", explanation["unexplained_points"]))
     for cause in explanation["causes"]:
-        steps.append((f"{cause['factor']}\n{format_change(cause)}", cause["points"]))
+        change = textwrap.fill(format_change(cause), LABEL_WIDTH)
+        steps.append((f"{cause['factor']}\n{change}", cause["points"]))
     for label, points in steps:
         color = RED if points < 0 else GREEN
         bars.append(Bar(label, bars[-1].top, points, f"{points:+.2f}", color))

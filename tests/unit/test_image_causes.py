@@ -3,6 +3,7 @@
 import pytest
 
 import image_faults
+from harness.explanations import describe_causes
 from harness.imagenet import map_labels
 from harness.preprocessing import IMAGENET
 from harness.preprocessing import INCEPTION as PUBLISHED_NORMALIZATION
@@ -154,3 +155,13 @@ def test_two_faults_are_both_found(seed):
     labels = image_faults.background_last(list(HEAD))
     explanation = explained(Network(seed), labels=labels, published=PUBLISHED | {"do_rescale": False})
     assert set(names_and_values(explanation)) == {"label mapping", "pixel scaling"}
+
+
+def test_lines_name_the_settings_and_a_few_of_the_labels():
+    labels = image_faults.background_last(list(HEAD))
+    explanation = explained(Network(0), labels=labels, published=PUBLISHED | {"do_rescale": False})
+    text = "\n".join(describe_causes(explanation))
+    assert "label mapping -44.00 (background first → name)" in text
+    assert "pixel scaling -41.50 (do_rescale=True, rescale_factor=0.003922 → as published)" in text
+    assert "labels are permuted: 'goldfish, Carassius auratus' is 'tench, Tinca tinca', " in text
+    assert text.endswith(", … 993 more") and len(explanation["moved"]) == 999
