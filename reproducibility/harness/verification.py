@@ -113,16 +113,22 @@ def describe_value(row: dict, metric: str) -> str:
 
 
 def describe_measured(verification: Verification) -> str:
-    """Describe the values of the metrics that the claims are about, on each split."""
+    """Describe the measured values of the claimed metrics on each split, and why one has no interval."""
     values: dict[str, list[str]] = {}
+    reasons: dict[str, None] = {}
     for judgment in verification.judgments:
         for row in verification.rows.values():
             for metric in metrics_for(judgment.claim, row):
                 value = describe_value(row, metric)
                 if value not in values.setdefault(metric, []):
                     values[metric].append(value)
+                method = (row.get("interval_method") or {}).get(metric, "")
+                if method.startswith("none: "):
+                    reasons[method.removeprefix("none: ")] = None
     text = "; ".join(f"{metric} on {', '.join(parts)}" for metric, parts in values.items())
-    return f"{text} (95% intervals)" if "[" in text else text
+    if "[" in text:
+        text += " (95% intervals)"
+    return f"{text} (no interval: {'; '.join(reasons)})" if reasons else text
 
 
 def describe_data(verification: Verification) -> str:

@@ -118,6 +118,16 @@ def test_lines_say_claim_place_value_verdict_and_cause():
     ]
 
 
+def test_missing_interval_is_explained():
+    row = measured_row("validation", accuracy=0.905) | {
+        "interval_method": {"accuracy": "none: too few images"}
+    }
+    row["intervals"] = {}
+    judgments = (Judgment(claim(), "inconclusive", "why"),)
+    lines = format_lines(Verification("x", rows={"validation": row}, judgments=judgments))
+    assert "  measured  accuracy on validation 0.9050 (no interval: too few images)" in lines
+
+
 def test_many_claims_still_take_five_lines_and_the_worst_come_first():
     verdicts = ["not measured here"] * 30 + ["reproduced"] * 5 + ["overstated"]
     lines = format_lines(verification(*verdicts))
