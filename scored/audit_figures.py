@@ -292,7 +292,9 @@ def compose_downloads_by_verdict(trend: dict, dates: dict) -> TrendFigure:
     downloads = rows[verdict]["downloads"] if rows else 0
     return TrendFigure(
         "downloads_by_verdict",
-        find(downloads, f"downloads rest on claims judged '{verdict}'", trend["downloads"]),
+        find(
+            downloads, f"downloads of measured models rest on claims judged '{verdict}'", trend["downloads"]
+        ),
         f"Downloads in 30 days of the {known:,} models whose claim was measured, if they are known. "
         f"{say_dates(dates, 'downloads')}",
         (weighted_bars("Verdicts", rows),) if known >= ENOUGH else (),
