@@ -63,7 +63,7 @@ class ClaimsByTask:
 
 def stated_task(model: PTM) -> str:
     """Return the task that the Hub states, or why there is none."""
-    if not model.is_known("task"):
+    if model.taken is not None and not model.taken.hub:
         return UNKNOWN_TASK
     return model.task or NO_TASK
 

@@ -3,7 +3,6 @@
 from array import array
 from collections import Counter
 from collections.abc import Container
-from itertools import compress
 
 from scored.intervals import ratio
 from scored.trends import RELATION_PREFIXES, Batch, count_ranges, top
@@ -87,25 +86,22 @@ class Families:
         self.license_codes = Codes()
         self.ids, self.licenses = array("q"), array("q")  # of each model whose card is known
         self.children, self.bases = array("q"), array("q")  # of each pair of a model and its base
-        self.child_licenses, self.is_first = array("q"), array("b")  # of each pair
 
     def add(self, batch: Batch) -> None:
         codes = self.license_codes
         self.ids.extend([hash(model.id) for model in batch.card])
         self.licenses.extend([codes[model.license] for model in batch.card])
         for model, bases in batch.derived:
-            for number, base in enumerate(bases):
+            for base in bases:
                 self.children.append(hash(model.id))
                 self.bases.append(hash(base))
-                self.child_licenses.append(codes[model.license])
-                self.is_first.append(number == 0)
 
     def result(self) -> dict:
         per_base = Counter(Counter(self.bases).values())
-        first_bases = dict(
-            zip(compress(self.children, self.is_first), compress(self.bases, self.is_first), strict=True)
-        )
-        wanted = set(self.bases)
+        first_bases = {}
+        for child, base in zip(self.children, self.bases, strict=True):
+            first_bases.setdefault(child, base)
+        wanted = {*self.children, *self.bases}
         pairs = zip(self.ids, self.licenses, strict=True)
         license_of = {model: code for model, code in pairs if model in wanted}
         return {
@@ -122,9 +118,9 @@ class Families:
     def compare_licenses(self, license_of: dict[int, int]) -> dict:
         """Count the pairs of model and base by what their cards say of the license."""
         pairs = Counter()  # codes of the base's and the model's license
-        for base, code in zip(self.bases, self.child_licenses, strict=True):
+        for child, base in zip(self.children, self.bases, strict=True):
             if base in license_of:
-                pairs[license_of[base], code] += 1
+                pairs[license_of[base], license_of[child]] += 1
         names = list(self.license_codes)
         kinds, changes = Counter(), Counter()
         for (base_code, code), count in pairs.items():

@@ -1,5 +1,8 @@
 """Families: models per base, depth of chains, and licenses and claims of model and base."""
 
+from collections import Counter
+from random import Random
+
 from hub_records import claiming, count_trends, record
 from scored.families import DEEPEST, count_depths
 
@@ -60,3 +63,18 @@ def test_a_base_whose_card_is_unknown_states_nothing():
     counts = count_families(records)
     assert counts["claims"] == {"known": 1, "same_as_base_model": 0, "fraction": 0}
     assert counts["licenses"]["known"] == 1
+
+
+def test_depths_equal_walks_up_the_chain():
+    random = Random(0)
+    base_of = {f"m/{i}": f"m/{random.randrange(120)}" for i in range(100)}
+    walked = Counter()
+    for model in base_of:
+        steps, place = 0, model
+        while place in base_of and steps <= 100:
+            steps, place = steps + 1, base_of[place]
+        walked["circular" if steps > 100 else str(steps)] += 1
+    counts = count_families([derived(model, base) for model, base in base_of.items()])
+    assert counts["models_by_depth"] == walked and walked["circular"] and walked["3"]
+    siblings = Counter(Counter(base_of.values()).values())
+    assert counts["bases_by_models"]["1"] == siblings[1] and counts["bases_by_models"]["2"] == siblings[2]
