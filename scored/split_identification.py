@@ -106,6 +106,8 @@ def identify(case: Case, splits: Sequence[str]) -> Identification:
             fitting.append(split)
             if len(equal) == len(here):
                 equal_on_all.append(split)
+    if not fitting:
+        return Identification((), None)
     chances = [chance_of_claim(claim, case.rows, splits) for claim in claims]
     known = [chance for chance in chances if chance is not None]
     if equal_on_all:
@@ -126,30 +128,27 @@ def chance_of_claim(
 ) -> float | None:
     """Compute the chance that a claim made on other examples equals a measured value; None if unknown.
 
-    Measured are its metric, or these `metrics` of which it may be any, on these splits.
+    Measured are its metric, or these `metrics` of which it may be any, on these splits. The other examples
+    are as hard as those whose value is nearest to the claim.
     """
     half_unit = stated_precision(claim) / 100
-    targets, equal = set(), []
+    targets, values = set(), []
     for split in splits:
         for metric in metrics or (claim["metric"],):
             value = rows[split]["metrics"].get(metric)
             if value is not None:
                 targets |= rounded_values(value, half_unit)
-                if is_equal(claim, value):
-                    equal.append((value, metric, rows[split]))
-    chances = []
-    for value, metric, row in equal:
-        chance = chance_of_coincidence(value, frozenset(targets), half_unit)
-        if metric not in PROPORTIONS:
-            interval = (row.get("intervals") or {}).get(metric)
-            if interval is None:
-                return None
-            deviation = (
-                (interval[1] - interval[0]) / (2 * NORMAL_QUANTILE) * row["examples"]["expected"] ** 0.5
-            )
-            chance = max(chance, chance_by_deviation(value, frozenset(targets), half_unit, deviation))
-        chances.append(chance)
-    return max(chances, default=1.0)
+                values.append((abs(misses_in_points(claim, value)), value, metric, split))
+    _, value, metric, split = min(values)
+    chance = chance_of_coincidence(value, frozenset(targets), half_unit)
+    if metric in PROPORTIONS:
+        return chance
+    interval = (rows[split].get("intervals") or {}).get(metric)
+    if interval is None:
+        return None
+    standard_error = (interval[1] - interval[0]) / (2 * NORMAL_QUANTILE)
+    deviation = standard_error * rows[split]["examples"]["expected"] ** 0.5
+    return max(chance, chance_by_deviation(value, frozenset(targets), half_unit, deviation))
 
 
 def rounded_values(value: float, half_unit: float) -> set[float]:

@@ -284,6 +284,52 @@ def test_split_that_is_measured(bench):
     assert [r["split"] for r in bench.rows() if r["model"].endswith("/1")] == ["test", "test", "validation"]
 
 
+TRAINED = CARD.replace("---\nmodel", "---\ntags: [generated_from_trainer]\nmodel", 1).format("train")
+
+
+def splits_of(bench, protocol: str = "standard") -> list[str]:
+    """List the splits that were measured under a protocol."""
+    return [row["split"] for row in bench.rows() if row["protocol"] == protocol]
+
+
+def test_claim_without_a_split_is_measured_on_each_labelled_evaluation_split(bench):
+    card = CARD.replace(", split: {}", "").replace("{{", "{").replace("}}", "}")
+    done = bench.call(bench.model("open", card))
+    assert done.returncode == 0, done.stderr
+    assert splits_of(bench) == ["test", "validation"] and splits_of(bench, "scored-2022") == ["test"]
+    assert {row["notes"]["split"] for row in bench.rows()} == {"the claim names none", "the protocol's"}
+    *_, verdict = done.stdout.splitlines()
+    assert "claimed accuracy 0.9; validation 0.9500 on all 10, test 0.4500: inconclusive; split" in verdict
+
+
+def test_training_split_is_measured_only_if_the_verdict_depends_on_it(bench):
+    (bench.folder / "data" / "train.json").write_text(json.dumps([9] * 10))
+    trained = bench.model("trained", TRAINED)
+    done = bench.call(trained, "--protocol", "standard")
+    assert done.returncode == 0 and "1 measured, 0 failed" in done.stderr
+    assert splits_of(bench) == ["test", "train", "validation"] and bench.loads() == ["trained", "trained"]
+    *_, verdict = done.stdout.splitlines()
+    assert done.stdout.count("claimed") == 1 and "reproduced" not in verdict
+    assert verdict.split("train ")[1].startswith(
+        "0.9000: close; agrees with train, but two digits cannot tell"
+    )
+    again = bench.call(trained, "--protocol", "standard")
+    assert "0 measured, 0 failed, 1 measured before" in again.stderr and bench.loads() == [
+        "trained",
+        "trained",
+    ]
+    found = bench.model("found", TRAINED.replace("0.9}", "0.95}"))
+    assert bench.call(found, "--protocol", "standard").returncode == 0  # on validation
+    assert splits_of(bench) == ["test", "validation", "test", "train", "validation"]
+
+
+def test_without_the_training_split_the_verdict_stays_open(bench):
+    done = bench.call(bench.model("trained", TRAINED), "--protocol", "standard")
+    assert done.returncode == 0 and "trained  train is not measured: no train.json" in done.stderr
+    assert splits_of(bench) == ["test", "validation"]
+    assert "inconclusive" in done.stdout and "train was not measured" in done.stdout
+
+
 def test_limited_run_takes_the_same_examples_each_time_and_says_so(bench):
     assert bench.call(bench.model("good"), "--protocol", "scored-2022", "--limit", "4").returncode == 0
     (row,) = bench.rows()
