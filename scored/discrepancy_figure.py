@@ -158,7 +158,9 @@ def draw_groups(ax, groups: Sequence[Group], space: float, threshold: Decimal) -
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(0, space)
     ax.set_xlim(*LIMITS)
-    ax.set_xticks(range(-6, 4), [f"{tick:+d}" if tick else "0" for tick in range(-6, 4)], fontsize=SMALL)
+    ax.set_xticks(range(-6, 4))
+    ax.xaxis.set_major_formatter(lambda tick, _: f"{tick:+.0f}" if tick else "0")
+    ax.tick_params(axis="x", labelsize=SMALL)
     ax.set_xlabel("measured minus claimed, points (0.01 of accuracy or AP)", fontsize=SMALL)
     ax.spines[["top", "right", "left"]].set_visible(False)
 

@@ -160,7 +160,10 @@ def draw_axis(figure, y: float, first: float, threshold: Decimal) -> None:
 
 def plot_causes(ax, causes: dict[str, dict[str, float]]) -> None:
     """Draw a bar per label: its absolute points by cause."""
-    names = sorted({name for points in causes.values() for name in points if points[name]})
+    names = set()
+    for points in causes.values():
+        names.update(name for name in points if points[name])
+    names = sorted(names)
     colors = {name: CAUSE_COLORS[place % len(CAUSE_COLORS)] for place, name in enumerate(names)}
     for y, parts in enumerate(reversed(causes.values())):
         _plot_parts(ax, y, parts, colors)
