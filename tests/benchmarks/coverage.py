@@ -17,39 +17,6 @@ from runners import ROOT
 sys.path[:0] = [str(ROOT / "reproducibility"), str(ROOT / "tests" / "support")]
 COUNTS = ROOT.parent / "shared" / "coco" / "val2017-counts.json"
 README = ROOT / "tests" / "benchmarks" / "README.md"
-SHOWN = 0.9  # share of the sets that must cover for an interval to be given
-
-
-def study(detector, n: int, sets: int, halves: int, times: int = 10, seed: int = 0) -> dict:
-    """Return the population's numbers, and for each the share of sets whose interval covers it."""
-    import numpy as np
-
-    from coco_population import generate, read_counts
-    from harness import coco
-    from scored.benchmarks import COCO_METRICS
-
-    population = generate(read_counts(COUNTS), times, detector, seed)
-    true = coco.coco_stats(population.images, population.categories, population.truth, population.detections)
-    rng = np.random.default_rng(seed)
-    covered, values = np.zeros(len(true)), []
-    for _ in range(sets):
-        drawn = population.take(np.sort(rng.choice(population.images, n, replace=False)))
-        inputs = (drawn.images, drawn.categories, drawn.truth, drawn.detections)
-        values.append(coco.coco_stats(*inputs))
-        draws = coco.half_samples(*inputs, halves)
-        for number, value in enumerate(values[-1]):
-            low, high = coco.interval(value, draws[:, number])
-            covered[number] += low <= true[number] <= high
-    return {
-        "detector": detector.name,
-        "images": n,
-        "sets": sets,
-        "halves": halves,
-        "population": len(population.images),
-        "true": dict(zip(COCO_METRICS, true.tolist(), strict=True)),
-        "bias": dict(zip(COCO_METRICS, (np.mean(values, 0) - true).tolist(), strict=True)),
-        "covered": dict(zip(COCO_METRICS, (covered / sets).tolist(), strict=True)),
-    }
 
 
 def table(results: list[dict]) -> str:
@@ -73,7 +40,7 @@ def table(results: list[dict]) -> str:
 
 def main() -> int:
     """Run the study for each size and detector; print the table, or write it into the README."""
-    from coco_population import DETECTORS
+    from coco_population import DETECTORS, interval_coverage, read_counts
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sets", type=int, default=60, help="per detector (default: 60)")
@@ -85,12 +52,13 @@ def main() -> int:
     )
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
+    counts = read_counts(COUNTS)
     done = {(result["images"], result["detector"]) for result in results}
     for n in args.images:
         for number, detector in enumerate(DETECTORS):
             if (n, detector.name) in done:
                 continue
-            results.append(study(detector, n, args.sets, args.halves, seed=number))
+            results.append(interval_coverage(counts, detector, n, args.sets, args.halves, seed=number))
             print(json.dumps(results[-1]), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(results, indent=1))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scored.benchmarks import COCO_METRICS
+
 VAL2017_IMAGES = 5_000
 WIDTH, HEIGHT = 640, 480
 MEDIAN_SIDE = 58.0  # pixels, of the root of an object's area; 41% of COCO's objects are below 32
@@ -153,3 +155,36 @@ def _clutter(n: int, classes: np.ndarray, detector: Detector, rng) -> np.ndarray
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
+
+
+# ── The study ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def interval_coverage(
+    counts: dict[str, dict], detector: Detector, n: int, sets: int, halves: int, seed: int, times: int = 10
+) -> dict:
+    """Return a population's numbers, and for each the share of sets of n images whose interval covers it."""
+    from harness import coco
+
+    population = generate(counts, times, detector, seed)
+    true = coco.coco_stats(population.images, population.categories, population.truth, population.detections)
+    rng = np.random.default_rng(seed)
+    covered, values = np.zeros(len(true)), []
+    for _ in range(sets):
+        drawn = population.take(np.sort(rng.choice(population.images, n, replace=False)))
+        inputs = (drawn.images, drawn.categories, drawn.truth, drawn.detections)
+        values.append(coco.coco_stats(*inputs))
+        draws = coco.half_samples(*inputs, halves)
+        for number, value in enumerate(values[-1]):
+            low, high = coco.interval(value, draws[:, number])
+            covered[number] += low <= true[number] <= high
+    return {
+        "detector": detector.name,
+        "images": n,
+        "sets": sets,
+        "halves": halves,
+        "population": len(population.images),
+        "true": dict(zip(COCO_METRICS, true.tolist(), strict=True)),
+        "bias": dict(zip(COCO_METRICS, (np.mean(values, 0) - true).tolist(), strict=True)),
+        "covered": dict(zip(COCO_METRICS, (covered / sets).tolist(), strict=True)),
+    }
