@@ -138,8 +138,8 @@ def test_interval_is_given_only_where_its_coverage_was_shown(monkeypatch):
     intervals, methods = coco.intervals(metrics, made["ids"], NAMES, made["truth"], rows)
     assert list(intervals) == ["AR1"] and intervals["AR1"][0] < intervals["AR1"][1]
     assert methods["AR1"] == "200 half-samples of the images, mirrored at the value"
-    assert methods["AP"] == "none: shown to cover the true value only on 5,000 images or more"
-    assert methods["APs"] == "none: shown to cover the true value on no number of images"
+    assert methods["AP"] == "none: on fewer than 5,000 images they are not shown to hold the true value"
+    assert methods["APs"] == "none: in simulations too few of them held the true value"
 
 
 # ── Protocols ─────────────────────────────────────────────────────────────────────────────────────────────

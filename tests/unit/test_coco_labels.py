@@ -127,7 +127,17 @@ def test_shifted_names_are_found_from_the_boxes(labels, lost, how, seed):
 
 @pytest.mark.parametrize(
     "fault",
-    ["collapsed", "random", "leaning", "never said", "won by others", "one object of two"],
+    [
+        "collapsed",
+        "random",
+        "random but for the lost",
+        "leaning",
+        "never said",
+        "won by others",
+        "one object of two",
+        "wins more others",
+        "of ten objects one",
+    ],
 )
 @pytest.mark.parametrize("seed", range(10))
 def test_no_order_is_guessed_where_the_boxes_are_in_doubt(fault, seed):
@@ -138,6 +148,13 @@ def test_no_order_is_guessed_where_the_boxes_are_in_doubt(fault, seed):
         won = np.full(len(true), rng.choice([7, 1]))
     elif fault == "random":
         won = rng.choice(list(EIGHTY), len(true))
+    elif fault == "random but for the lost":
+        won = np.where(true == 7, 7, rng.choice(list(EIGHTY), len(true)))
+    elif fault == "wins more others":  # 6 of its category, more than chance, and 9 of others
+        won = np.where(true == 7, 7, np.where(won == 7, 8, won))
+        won[rng.choice(np.flatnonzero(true != 7), 9, replace=False)] = 7
+    elif fault == "of ten objects one":
+        won = true = np.array([7, *range(13, 22)])
     elif fault == "leaning":
         won = np.where(rng.random(len(true)) < 0.6, 7, won)
     elif fault == "never said":
