@@ -57,20 +57,43 @@ class Search:
         """Note that these choices were considered."""
         self.looked_at += [choice for choice in choices if choice not in self.looked_at]
 
-    def repair(self, choices: dict, values: dict[str, list], min_gain: float = MIN_GAIN) -> dict:
+    def take_over(self, choices: dict, reference: dict) -> dict:
+        """Change what the reference does otherwise, if that makes the model better.
+
+        It is one known change, not one of many tries: tested as a whole, without what makes the model worse.
+        """
+        differences = {}
+        for choice, value in reference.items():
+            if choice != SPLIT and value != choices[choice]:
+                differences[choice] = [value]
+        if not differences or self.gap(choices) >= 0:
+            return choices
+        self.look_at(*differences)
+        repairs = self._helpful_repairs(choices, differences, 0, may_fit=False)
+        changed = {**choices, **{repair.choice: repair.choices[repair.choice] for repair in repairs}}
+        self.tried = {"reference"} if repairs else set()
+        is_nearer = abs(self.gap(changed)) < abs(self.gap(choices))
+        p_value = self._p_value(choices, changed) if repairs else 1.0
+        shown = is_nearer and p_value <= ALPHA
+        results = self.counted if shown else self.possible
+        for repair in repairs:
+            results[repair.choice] = Repair(repair.choice, changed, self.gap(changed), p_value)
+        return changed if shown else choices
+
+    def repair(self, choices: dict, values: dict[str, list]) -> dict:
         """Change one choice after the other to one of its values, while the value misses the claim.
 
         Of several repairs that count, the one is taken that comes nearest to the claim. Both the gap and the
-        gain must exceed `min_gain` points.
+        gain must exceed MIN_GAIN.
         """
-        if self.gap(choices) < -min_gain:
+        if self.gap(choices) < -MIN_GAIN:
             self.look_at(*values)
-        while self.gap(choices) < -min_gain:
-            repairs = self._helpful_repairs(choices, values, min_gain)
+        while self.gap(choices) < -MIN_GAIN:
+            repairs = self._helpful_repairs(choices, values, MIN_GAIN)
             limit = ALPHA / max(len(self.tried), 1)
             counting = [[repair] for repair in repairs if repair.p_value <= limit]
             if not counting:
-                counting = self._counting_pairs(choices, values, min_gain)
+                counting = self._counting_pairs(choices, values)
             if not counting:
                 self.possible |= {repair.choice: repair for repair in repairs}
                 break
@@ -88,7 +111,9 @@ class Search:
                 nearest = min(nearest, variant, key=lambda choices: abs(self.gap(choices)))
         return nearest
 
-    def _helpful_repairs(self, choices: dict, values: dict[str, list], min_gain: float) -> list[Repair]:
+    def _helpful_repairs(
+        self, choices: dict, values: dict[str, list], min_gain: float, may_fit: bool = True
+    ) -> list[Repair]:
         """Try each value; return the repairs that make the model better and bring it nearer to the claim."""
         variants = []
         for choice, candidates in values.items():
@@ -98,7 +123,7 @@ class Search:
         measurable = self.measurements.measurable([variant for _, variant in variants])
         variants = [(choice, variant) for choice, variant in variants if variant in measurable]
         if LABELS in values:
-            variants = self._supported_orders(choices, variants)
+            variants = self._supported_orders(choices, variants, may_fit and self.fits_labels)
         gap, repairs = self.gap(choices), []
         for choice, variant in variants:
             self.tried.add(_name(choice, variant))
@@ -107,7 +132,7 @@ class Search:
                 repairs.append(Repair(choice, variant, new_gap, self._p_value(choices, variant)))
         return repairs
 
-    def _counting_pairs(self, choices: dict, values: dict[str, list], min_gain: float) -> list[list[Repair]]:
+    def _counting_pairs(self, choices: dict, values: dict[str, list]) -> list[list[Repair]]:
         """Try each order of the labels together with each other repair; return the pairs that count.
 
         Where two faults ruin a model, undoing one of them shows nothing. Only tried where a model does not
@@ -126,7 +151,7 @@ class Search:
         for choice, other in others:
             if not self.measurements.measurable([other]):
                 continue
-            for order in self._helpful_repairs(other, {LABELS: orders}, min_gain):
+            for order in self._helpful_repairs(other, {LABELS: orders}, MIN_GAIN):
                 only_order = {**choices, LABELS: order.choices[LABELS]}
                 p_value = self._p_value(only_order, order.choices)
                 if max(p_value, order.p_value) <= limit:
@@ -164,8 +189,10 @@ class Search:
         outputs = [self.measurements.outputs(choices) for choices in (before, after)]
         return self.measurements.run.task.p_value(*outputs, self.metric)
 
-    def _supported_orders(self, choices: dict, variants: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
-        """Leave out the orders of labels that no answers support; add one that is fitted to them.
+    def _supported_orders(
+        self, choices: dict, variants: list[tuple[str, dict]], may_fit: bool
+    ) -> list[tuple[str, dict]]:
+        """Leave out the orders of labels that no answers support; add one that is fitted to them, if it may.
 
         The order of a head's outputs does not depend on its inputs, so the answers with another repair count,
         too: those to texts that are cut may be too bad to say anything.
@@ -180,7 +207,7 @@ class Search:
                 if any(label_orders.is_plausible(*known, order) for known in all_answers):
                     supported.append((choice, variant))
         _, true, declared = all_answers[0]
-        if self.fits_labels and label_orders.has_enough_examples(true, declared):
+        if may_fit and label_orders.has_enough_examples(true, declared):
             self.tried.add(LABELS)
             for known in all_answers:
                 order = label_orders.fit_supported_order(*known)
@@ -240,11 +267,7 @@ def _search(search: Search, claim: dict, observed: dict, reference: dict) -> dic
     """Take over what the reference protocol does otherwise; then try the other splits, then the repairs."""
     measurements = search.measurements
     task = measurements.run.task
-    differences = {}
-    for choice, value in reference.items():
-        if value != observed[choice] and choice != SPLIT:
-            differences[choice] = [value]
-    choices = search.repair(observed, differences, min_gain=0)
+    choices = search.take_over(observed, reference)
     repairs = task.repairs(measurements.outputs(choices).model_facts)
     if not search.guesses_inputs:
         search.look_at(*repairs)
