@@ -240,7 +240,8 @@ def compose_dependencies(trend: dict, dates: dict) -> TrendFigure:
     return TrendFigure(
         "dependencies",
         find(datasets["models"], "models name a dataset", trend["known"]),
-        f"By the tags of models whose card is known; {bases['models']:,} name a base model. "
+        f"The datasets named most, of {datasets['models']:,} models that name any; of the {trend['known']:,} "
+        f"whose card is known, {bases['models']:,} name a base model. "
         f"{say_dates(dates, 'cards')}",
         (
             share_bars(f"Datasets of the {datasets['models']:,} models", datasets["top"], datasets["models"]),
@@ -283,6 +284,7 @@ def compose_study_and_today(trend: dict, dates: dict) -> TrendFigure:
         f"and the {totals[1]['n']:,} of these {trend['models']['today']:,} whose card is known. "
         f"{say_dates(dates, 'cards', 'tasks')}",
         (Panel("Models with a claim", by_share(rows), series=("in the study", "in these records")),),
+        (f"Claims in the text of measured models' cards: {trend['claims_in_text_of_measured_models']:,}",),
     )
 
 
@@ -329,7 +331,7 @@ def compose_figures(audit: dict) -> list[TrendFigure]:
 
 def simplify(figure: TrendFigure) -> TrendFigure:
     """Turn bars of nothing, and panels with fewer than two other bars, into sentences."""
-    panels, notes = [], []
+    panels, notes = [], list(figure.notes)
     for panel in figure.panels:
         if panel.draw is not draw_bars:
             panels.append(panel)
