@@ -87,50 +87,61 @@ def first_time(records: Iterable, walk: Walk) -> str:
     return next(filter(None, times), "")
 
 
-def fetch_first_page(hub: Hub, plan: Plan, stage: int, report: Callable[[str], None]) -> tuple[Page, Plan]:
-    """Fetch the first page of a walk, in the first form that the Hub does not refuse; note the form."""
-    forms = [plan]
-    if plan.has_results:
-        forms.append(replace(plan, has_results=False))
-    if list_walks(plan)[stage].is_ascending:
-        forms += [replace(form, is_descending=True) for form in forms]
+def ask(forms: list[Plan], get: Callable[[Plan], Answer]) -> tuple[Answer, Plan]:
+    """Ask in the first of these forms that the Hub does not refuse with 400; else raise the first refusal."""
     refusal = None
     for form in forms:
-        walk = list_walks(form)[stage]
         try:
-            answer = get_page(hub, walk_url(hub.endpoint, form, walk), report)
+            return get(form), form
         except RequestRefused as error:
             refusal = refusal or error
             if error.code != 400:
                 raise
-        else:
-            first, last = first_time(answer.value, walk), first_time(reversed(answer.value), walk)
-            if walk.is_ascending and first > last:  # the Hub ignores the order
-                form = replace(form, is_descending=True)
-            return make_page(answer, walk, report), form
     raise refusal
+
+
+def list_forms(plan: Plan) -> list[Plan]:
+    """List this plan, and the same without what some Hubs refuse."""
+    return [plan, replace(plan, has_results=False)] if plan.has_results else [plan]
+
+
+def fetch_first_page(hub: Hub, plan: Plan, stage: int, report: Callable[[str], None]) -> tuple[Page, Plan]:
+    """Fetch the first page of a walk in a form that the Hub takes; note the form in the plan."""
+    forms = list_forms(plan)
+    if list_walks(plan)[stage].is_ascending:
+        forms += [replace(form, is_descending=True) for form in forms]
+
+    def get(form: Plan) -> Answer:
+        return get_page(hub, walk_url(hub.endpoint, form, list_walks(form)[stage]), report)
+
+    answer, form = ask(forms, get)
+    walk = list_walks(form)[stage]
+    first, last = first_time(answer.value, walk), first_time(reversed(answer.value), walk)
+    if walk.is_ascending and first > last:  # the Hub ignores the order
+        form = replace(form, is_descending=True)
+    return make_page(answer, walk, report), form
 
 
 def fetch_model(hub: Hub, plan: Plan, name: str, report: Callable[[str], None]) -> tuple[Page, Plan]:
     """Fetch the record of one model. What the Hub refuses to say of it costs only this model."""
-    forms = [plan, replace(plan, has_results=False)] if plan.has_results else [plan]
-    for form in forms:
+
+    def get(form: Plan) -> Answer:
         url = f"{hub.endpoint}/api/models/{name}?{urlencode(expanded_fields(form))}"
-        try:
-            lines = make_lines([hub.get(url, read_record).value], report)
-        except HubRefused as reason:
-            return Page([], [(name, str(reason))]), plan
-        except RequestRefused as error:
-            refusal = error
-            if error.code != 400:
-                break
-        else:
-            is_renamed = lines and lines[0][0] != name
-            return Page(lines, [(name, f"404 renamed to {lines[0][0]}")] if is_renamed else []), form
-    if refusal.code in (400, 410, 451) or (refusal.is_hubs and refusal.code in (403, 404)):
-        report(f"{name} was not refreshed: {refusal}")
-        return Page([], [], failed=[name]), plan
-    raise refusal
+        return hub.get(url, read_record)
+
+    try:
+        answer, plan = ask(list_forms(plan), get)
+    except HubRefused as reason:
+        return Page([], [(name, str(reason))]), plan
+    except RequestRefused as error:
+        if error.code in (400, 410, 451) or (error.is_hubs and error.code in (403, 404)):
+            report(f"{name} was not refreshed: {error}")
+            return Page([], [], failed=[name]), plan
+        raise
+    lines, renamed = make_lines([answer.value], report), []
+    if lines and lines[0][0] != name:
+        renamed = [(name, f"404 renamed to {lines[0][0]}")]
+    return Page(lines, renamed), plan
 
 
 def make_lines(records: list, report: Callable[[str], None]) -> list[tuple[str, bytes]]:
