@@ -258,7 +258,8 @@ def test_clock_jumps_by_twenty_years(refresh, monkeypatch, years):
 @pytest.mark.parametrize("where", FULL)
 def test_full_disk_leaves_a_journal_to_go_on_from(refresh, monkeypatch, tmp_path, where):
     """A page, a sort or a file that does not fit is one clear line; with room again, the run goes on."""
-    small = [s for s in journal.SCHEMA if "cache_size" not in s] + ["PRAGMA cache_size=-100"]
+    small = [s for s in journal.SCHEMA if "cache_size" not in s and "page_size" not in s]
+    small = ["PRAGMA page_size=4096", *small, "PRAGMA cache_size=-100"]  # so that the sort needs the disk
     connect, write_outputs = sqlite3.connect, modelinfo.write_outputs
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     sync, called = where == "sort", []
