@@ -48,7 +48,8 @@ def pixel_map(settings: dict) -> list[tuple[float, float]]:
         offset = -1.0 if settings.get("rescale_offset") else 0.0
     means, deviations = [0.0] * 3, [1.0] * 3
     if settings.get("do_normalize"):
-        means, deviations = _per_channel(settings["image_mean"]), _per_channel(settings["image_std"])
+        means = _per_channel(settings.get("image_mean", 0.0))
+        deviations = _per_channel(settings.get("image_std", 1.0))
     ends = []
     for mean, deviation in zip(means, deviations, strict=True):
         low, high = ((factor * pixel + offset - mean) / (deviation or 1.0) for pixel in (0, 255))

@@ -51,6 +51,7 @@ def explain_copy(shared, explain_here, tmp_path):
         ([relabeled(image_faults.background_last)], {"label mapping"}),
         ([head_permuted(image_faults.shifted)], {"label mapping"}),
         ([preprocessing(**image_faults.IMAGENET)], {"mean/std"}),
+        ([preprocessing(**image_faults.HALF_SIZE)], {"resize and crop"}),
         (
             [preprocessing(**image_faults.IMAGENET), relabeled(image_faults.shifted)],
             {"mean/std", "label mapping"},

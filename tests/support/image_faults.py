@@ -5,6 +5,7 @@ import random
 from faults import edit
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+HALF_SIZE = {"size": {"shortest_edge": 128}, "crop_size": {"height": 112, "width": 112}}
 STEM, HEAD = "mobilenet_v2.conv_stem.first_conv.convolution.weight", "classifier"
 
 
