@@ -308,7 +308,7 @@ def write_rows(
             tqdm.write(line, file=sys.stderr if has_failed else sys.stdout)
             if has_failed or result != "failed":
                 result = "failed" if has_failed else "measured"
-        outcome.count(job.model.name, result)
+        outcome.count(job.model, result)
         job_left = plan_open_splits(run, job, outcome.rows_of(job.model), outcome.done)
         if job_left:
             outcome.left_open.append(job_left)

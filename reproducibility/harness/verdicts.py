@@ -26,17 +26,18 @@ class Outcome:
         for row in rows:
             self.rows[row["model"]].append(row)
         self.done = {row.get("key") for row in rows if "error" not in row}
-        self.results: dict[str, str] = {}  # model -> measured, failed, measured before
+        self.results: dict[tuple, str] = {}  # model, revision -> measured, failed, measured before
         self.left_open: list[Job] = []
 
     def rows_of(self, model) -> list[dict]:
         """Return the rows of a model at the revision that is measured."""
         return [row for row in self.rows[model.name] if row.get("revision") == model.revision]
 
-    def count(self, model: str, result: str) -> None:
-        """Record what became of a model; a failure stays one."""
-        if self.results.get(model) != "failed":
-            self.results[model] = result
+    def count(self, model, result: str) -> None:
+        """Record what became of a model at a revision; a failure stays one."""
+        place = (model.name, model.revision)
+        if self.results.get(place) != "failed":
+            self.results[place] = result
 
 
 # ── Lines ─────────────────────────────────────────────────────────────────────────────────────────────────
