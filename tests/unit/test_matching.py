@@ -8,7 +8,7 @@ import pytest
 from rows import EMOTION, known_claims, make_claim, make_row
 from scored.benchmarks import all_benchmarks
 from scored.comparisons import Summary
-from scored.matching import KnownClaims, claims_for, is_same_claim, summarize
+from scored.matching import KnownClaims, claims_for, compare_model, is_same_claim, summarize
 from scored.result_rows import SURPLUS
 
 
@@ -163,3 +163,56 @@ def test_a_contradiction_on_the_card_is_shown_beside_both_claims():
     claims = [make_claim(0.42) | {"contradicts": "40.0"}, make_claim(0.4) | {"contradicts": 0.42}]
     summary = summarize_coco([make_row("m", {"AP": 0.42}, claims=claims)], {})
     assert {row.claimed: row.contradicts for row in summary.models} == {0.42: "40.0", 0.4: 0.42}
+
+
+# ── Several claims and rows of a model ────────────────────────────────────────────────────────────────────
+
+
+def emotion_rows(**values: float) -> list[dict]:
+    """Rows of one model on emotion: its accuracy by split, and an F1 that is 0.2 lower."""
+    rows = []
+    for split, value in values.items():
+        f1 = round(value - 0.2, 4)
+        intervals = {"f1-macro": [f1 - 0.02, f1 + 0.02]}
+        metrics = {"accuracy": value, "f1-macro": f1}
+        rows.append({**make_row("m", metrics, intervals=intervals), **EMOTION, "split": split})
+    return rows
+
+
+def verdicts_of(rows: list[dict], claims: list[dict]) -> list[str]:
+    comparisons, _ = compare_model(rows, claims, all_benchmarks()["emotion"])
+    return [comparison.verdict for comparison in comparisons]
+
+
+def test_claims_of_one_result_share_their_split():
+    rows = emotion_rows(validation=0.9025, test=0.8885)
+    accuracy, f1 = make_claim(0.9, "accuracy", "emotion"), make_claim(0.7025, "f1-macro", "emotion")
+    assert verdicts_of(rows, [accuracy]) == ["close"]
+    assert verdicts_of(rows, [accuracy, f1]) == ["reproduced", "reproduced"]
+    for apart in ({"split": "test"}, {"source": "card text", "line": 3}, {"config": "default"}):
+        assert verdicts_of(rows, [accuracy, f1 | apart])[0] == "close"
+
+
+def test_results_that_state_a_metric_twice_are_judged_claim_by_claim():
+    """True claims on validation and on test at once, of which the card names neither."""
+    rows = emotion_rows(validation=0.9025, test=0.8885)
+    claims = [make_claim(value, "accuracy", "emotion") for value in (0.9025, 0.8885)]
+    claims.append(make_claim(0.7025, "f1-macro", "emotion"))
+    assert verdicts_of(rows, claims) == ["reproduced"] * 3
+
+
+def test_rows_of_different_revisions_are_not_judged_together():
+    old = emotion_rows(validation=0.95)[0] | {"revision": "old", "measured_at": "2026-01-01"}
+    new = emotion_rows(test=0.8885)[0] | {"revision": "new", "measured_at": "2026-01-02"}
+    claims = {"m": [make_claim(0.9501, "accuracy", "emotion")]}
+    for rows in ([old, new], [new, old]):
+        emotion = all_benchmarks()["emotion"]
+        (comparison,) = summarize(emotion, rows, [], known_claims(claims), Decimal(1)).models
+        assert (comparison.revision, comparison.measured_split) == ("new", "test")
+
+
+def test_model_that_failed_on_one_split_is_judged_by_the_other():
+    failed = {**emotion_rows(test=0.5)[0], "error": "gone", "stage": "load", "metrics": {}}
+    rows = [failed, *emotion_rows(validation=0.9025)]
+    assert verdicts_of(rows, [make_claim(0.9025, "accuracy", "emotion")]) == ["reproduced"]
+    assert verdicts_of([failed], [make_claim(0.9025, "accuracy", "emotion")]) == ["failed to run"]

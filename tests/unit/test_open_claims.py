@@ -79,6 +79,13 @@ def test_possible_split_that_was_not_measured_decides_nothing():
     assert splits_left_open([comparison], ("train", "validation")) == []
 
 
+def test_sample_that_nobody_named_must_differ_from_every_measured_split():
+    far, near = {"validation": 0.80, "test": 0.9025}, {"validation": 0.9025, "test": 0.80}
+    assert judge(claim_of(0.93), rows_on(**far)).verdict == "inconclusive"
+    assert judge(claim_of(0.93), rows_on(**near)).verdict == "inconclusive"
+    assert judge(claim_of(0.99), rows_on(**far)).verdict == "overstated"
+
+
 def test_training_split_counts_only_where_the_trainer_wrote_it():
     rows = rows_on(**BOTH, train=0.97)
     assert judge(claim_of(0.97), rows).verdict == "overstated"  # no card would mean training examples
@@ -159,6 +166,15 @@ def test_metrics_of_a_result_are_identified_together():
     assert judge(accuracy, rows).verdict == "close"
     assert judge(accuracy, rows, [macro]).verdict == "reproduced"
     assert judge(macro, rows, [accuracy]).verdict == "reproduced"
+
+
+def test_metric_that_hardly_varies_is_a_coincidence_more_often():
+    rows = rows_on(validation=F1, test={name: value - 0.0142 for name, value in F1.items()})
+    claim = claim_of(0.7031, "f1-macro")
+    assert judge(claim, rows).verdict == "reproduced"
+    rows["validation"]["intervals"]["f1-macro"] = [0.7026, 0.7036]  # 0.01 points on 10,000 examples
+    comparison = judge(claim, rows)
+    assert comparison.verdict == "close" and comparison.chance == pytest.approx(0.34, abs=0.01)
 
 
 def test_metric_that_contradicts_the_others_identifies_nothing():
