@@ -1,5 +1,6 @@
 """The task scripts' common command line, with a toy task: rows, predictions, splits, claims, wrong usage."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import toy
 from bench import CARD, failures
 from fake_hub import FakeHub
+from harness import runner
 from harness.checkpoint import CannotMeasure, resolve
 from harness.shards import read_predictions
 from harness.verdicts import format_row, format_verdict
@@ -440,3 +442,12 @@ def test_plan_counts_what_is_left_and_estimates_the_time(bench):
         lines = bench.call(*words, "--plan").stdout.splitlines()
     assert "0 shards of 0 examples" in lines[1] and "5 shards of 10 examples" in lines[2]
     assert lines[3] == "about 8.00 core hours on abacus, by the rates of 1 models measured before"
+
+
+def test_scores_beside_a_cluster_come_with_their_job(monkeypatch):
+    monkeypatch.setattr(runner, "connected", lambda task, args: contextlib.nullcontext())
+    monkeypatch.setattr(runner, "run_on_cluster", lambda run, jobs: iter(jobs))
+    monkeypatch.setattr(runner, "measure", lambda run, job: iter([{"model": job}]))
+    args = SimpleNamespace(cluster="auto", from_predictions=False)
+    pairs = list(runner.measure_all(SimpleNamespace(args=args, task=None), "abcdefghijkl"))
+    assert pairs == [(job, [{"model": job}]) for job in "abcdefghijkl"]
