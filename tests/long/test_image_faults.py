@@ -67,6 +67,7 @@ def explain_copy(shared, explain_here, tmp_path):
         "background last",
         "shifted head",
         "mean and std",
+        "size",
         "mean, labels",
         "scale, labels",
     ],
