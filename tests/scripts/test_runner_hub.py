@@ -51,7 +51,7 @@ def test_renamed_model_is_measured_once_under_its_new_id(bench, typed):
         done = bench.call(typed, "ann/good", "--protocol", "standard", hub=hub.url)
     assert done.returncode == 0, done.stderr
     assert [row["model"] for row in bench.rows()] == ["ann/good"]
-    assert len(bench.loads()) == 1
+    assert len(bench.loads()) == 1 and done.stdout.count("accuracy") == 1
 
 
 @pytest.mark.parametrize("revision", [None, "main", "commit"])
