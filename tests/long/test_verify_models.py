@@ -1,11 +1,15 @@
 """verify.py on the models of ../shared: true claims, raised ones, faults; and interrupted as a user does."""
 
+import gzip
+import itertools
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -112,3 +116,25 @@ def test_interrupted_run_says_so_and_continues(verifiable, tmp_path, number, cod
     assert err.splitlines()[-1] == "verify.py: interrupted; run the same command again to go on"
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "reproduced" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.shared
+@pytest.mark.tried(
+    "real model cards given to verify.py with a model of emotion",
+    116,
+    "at most five printable lines for each",
+)
+def test_real_cards_take_at_most_five_lines(shared, verify_here, verifiable, tmp_path):
+    models = []
+    with gzip.open(shared / "cards" / "cards.jsonl.gz", "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            models.append(copy_model(verifiable / "model", tmp_path / str(number), json.loads(line)["text"]))
+    call = verify_here(*models, "--data", verifiable / "data", "--junit", tmp_path / "junit.xml")
+    assert call.code in (3, 4), call.err
+    lines = call.out.splitlines()
+    starts = [place for place, line in enumerate(lines) if not line.startswith("  ")]
+    assert len(starts) == len(models) >= 100
+    assert all(end - start <= 5 for start, end in itertools.pairwise([*starts, len(lines)]))
+    assert all(line.isprintable() and len(line) < 3000 for line in lines)
+    suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert len(suites) == len(models) and not suites.findall(".//error")
