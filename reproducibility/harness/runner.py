@@ -58,6 +58,11 @@ def device_name(text: str) -> str:
     return text
 
 
+def absolute_path(text: str) -> Path:
+    """Make a path absolute: rows name files relative to the project, not to where a script was started."""
+    return Path(text).absolute()
+
+
 def machine_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how much is measured, and on what machine; explain.py has them too."""
     add = parser.add_argument
@@ -68,7 +73,13 @@ def machine_flags(parser: argparse.ArgumentParser) -> None:
     progress = "stop a model after S seconds without progress"
     add("--timeout", type=positive, default=1800, metavar="S", help=progress)
     add("--force", action="store_true", help="re-measure even if a result exists")
-    add("--predictions", type=Path, default=HERE / "predictions", metavar="DIR", help="folder of raw outputs")
+    add(
+        "--predictions",
+        type=absolute_path,
+        default=HERE / "predictions",
+        metavar="DIR",
+        help="folder of raw outputs",
+    )
     cluster_flags(parser)
 
 

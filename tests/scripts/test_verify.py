@@ -7,10 +7,12 @@ import shlex
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from markdown_it import MarkdownIt
 
+from bench import in_this_process
 from fake_hub import FakeHub
 from faults import faulty, permute
 from project import ROOT
@@ -351,6 +353,31 @@ def test_second_run_measures_nothing_again(verify_small, model, tmp_path, monkey
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == outputs
     verify_small(folder, "--force")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} != outputs
+
+
+def test_folders_may_be_relative_to_where_the_script_is_started(
+    run_script, verifiable, model, monkeypatch, tmp_path
+):
+    import verify
+
+    folder = model(write_card({"value": 0.95, "split": "validation"}))
+    monkeypatch.chdir(tmp_path)
+    flags = [
+        "--data",
+        verifiable / "data",
+        "--results",
+        "verified",
+        "--predictions",
+        "outputs",
+        "--device",
+        "cpu",
+    ]
+    with in_this_process(SimpleNamespace(folder=tmp_path, env={}), "http://127.0.0.1:9"):
+        call = run_script(verify.main, folder.name, *flags)
+    assert call.code == 3 and "unexplained" in call.out, call.out + call.err
+    assert (tmp_path / "verified" / "explanations.json").exists() and list(
+        (tmp_path / "outputs").rglob("*.parquet")
+    )
 
 
 def test_part_of_the_data_decides_nothing(verify_small, model):
