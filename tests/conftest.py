@@ -9,7 +9,7 @@ from bench import bench
 from calling import run_script
 from emotion_models import emotion_models
 from hub_refresh import hub_environment, refresh
-from measuring import explain_here, measure, mobilenet, one_thread, quiet_transformers, yolos
+from measuring import explain_all, explain_here, measure, mobilenet, one_thread, quiet_transformers, yolos
 from project import SHARED
 from verifiable import verifiable, verify_here
 from zoo import altered, zoo
@@ -18,6 +18,7 @@ __all__ = [  # fixtures of support/
     "altered",
     "bench",
     "emotion_models",
+    "explain_all",
     "explain_here",
     "hub_environment",
     "measure",

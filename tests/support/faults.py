@@ -36,22 +36,31 @@ def permute(*order):
     return edit("config.json", change)
 
 
-def noise(scale):
-    """Add noise to the weights."""
+def change_weights(change):
+    """Change the weights, a dict of tensors, in place."""
 
     def fault(folder):
-        import torch
         from safetensors.torch import load_file, save_file
 
         weights = load_file(folder / "model.safetensors")
-        generator = torch.Generator().manual_seed(0)
-        for name, value in sorted(weights.items()):
-            if value.ndim > 1:
-                value += scale * value.std() * torch.randn(value.shape, generator=generator)
-            weights[name] = value
+        change(weights)
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
     return fault
+
+
+def noise(scale):
+    """Add noise to the weights."""
+
+    def add(weights):
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        for _, value in sorted(weights.items()):
+            if value.ndim > 1:
+                value += scale * value.std() * torch.randn(value.shape, generator=generator)
+
+    return change_weights(add)
 
 
 def claiming(metric, value, dataset, split=None):

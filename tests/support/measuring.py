@@ -1,6 +1,7 @@
 """Running a task script or explain.py in this process, its models too."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -38,18 +39,33 @@ def measure(run_script, quiet_transformers, tmp_path):
 
 
 @pytest.fixture
-def explain_here(run_script, quiet_transformers, tmp_path):
-    """Return a function (model, data, *arguments, folder=…) -> explanation, whose points must add up."""
+def explain_all(run_script, quiet_transformers, tmp_path):
+    """Return a function (model, data, *arguments, folder=…) -> explanations, one per claim."""
     import explain
 
-    def call(model, data, *arguments: object, folder=tmp_path) -> dict:
+    def call(model, data, *arguments: object, folder=tmp_path) -> list[dict]:
         output = folder / "explanations.json"
         paths = ["--output", output, "--predictions", folder / "predictions", "--device", "cpu"]
         with in_this_process(SimpleNamespace(folder=folder, env={}), NO_HUB):
             ending = run_script(explain.main, model, "--data", data, *paths, *arguments)
         assert ending.code == 0, ending.err
-        (explanation,) = json.loads(output.read_text())["explanations"]
-        check_points(explanation)
+        explanations = json.loads(output.read_text())["explanations"]
+        chosen = [
+            explanation for explanation in explanations if Path(explanation["model"]).name == model.name
+        ]
+        for explanation in chosen:
+            check_points(explanation)
+        return chosen
+
+    return call
+
+
+@pytest.fixture
+def explain_here(explain_all):
+    """Return a function (model, data, *arguments, folder=…) -> the explanation of the model's only claim."""
+
+    def call(*arguments: object, **options) -> dict:
+        (explanation,) = explain_all(*arguments, **options)
         return explanation
 
     return call
