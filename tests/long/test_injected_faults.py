@@ -28,7 +28,7 @@ def sound_value(values, explain_here, tmp_path, model, data) -> float:
 @pytest.mark.parametrize(
     ("faults", "seen", "causes"),
     [
-        ([], "standard,threshold=0.5", {"score threshold"}),
+        ([], "standard,threshold=0.95", {"score threshold"}),
         ([], "standard,boxes=int", {"box rounding"}),
         ([], "standard,threshold=0.5,boxes=int", {"score threshold", "box rounding"}),
         ([permute(1, 2, 3, 44, 62, 17)], "standard", {"label mapping"}),
@@ -48,3 +48,14 @@ def test_fault_injected_into_a_detector_is_named(
     if not faults:  # threshold and rounding touch saved predictions only
         assert explanation["forward_passes"] == 1
         assert len(list((tmp_path / "predictions").rglob("*.parquet"))) == 1
+
+
+@pytest.mark.shared
+def test_threshold_that_hardly_costs_anything_explains_nothing(shared, explain_here, values, tmp_path):
+    """The claim is met under it: 0.03 points away."""
+    original, data = shared / "models" / "yolos-tiny-overfit", shared / "coco"
+    claim = claiming("mAP", sound_value(values, explain_here, tmp_path, original, data), "coco")
+    model = faulty(original, tmp_path / "copy", claim)
+    explanation = explain_here(model, data, "--seen", "standard,threshold=0.5", *FEW)
+    assert explanation["verdict"] == "agrees under standard,threshold=0.5"
+    assert explanation["causes"] == explanation["named"] == []
