@@ -224,6 +224,11 @@ def show(explanation: dict) -> None:
         split = f" on {claim['split']}" if claim["split"] else ""
         claimed = f"claimed {100 * claim['fraction']:.2f}{split}"
     measured = f"measured {100 * seen['value']:.2f} on {seen['split']}"
-    print(f"{explanation['model']}  {explanation['metric']}: {claimed}, {measured}: {explanation['verdict']}")
+    verdict = explanation["verdict"]
+    examples = seen["examples"]
+    if claim and examples["evaluated"] < examples["expected"]:
+        part = f"{examples['evaluated']:,} of {examples['expected']:,} examples"
+        verdict = f"{verdict} on these {part}; a part judges no claim"
+    print(f"{explanation['model']}  {explanation['metric']}: {claimed}, {measured}: {verdict}")
     for line in describe_causes(explanation):
         print(f"  {line}")

@@ -173,3 +173,29 @@ def test_bars_lead_from_the_claim_to_the_measured_value():
     bars = make_bars(shown | {"claim": None})
     assert [bar.label.split("\n")[0] for bar in bars] == ["faithful", "split", "labels", "measured"]
     assert bars[0].height == 48 and bars[-1].height == 46.75
+
+
+def test_a_part_of_a_split_is_printed_as_a_part(capsys):
+    """The word is about these examples; a part judges no claim."""
+    explanation = {
+        "model": "a/b",
+        "metric": "accuracy",
+        "claim": {"fraction": 0.9, "split": "test"},
+        "seen": {"value": 0.8, "split": "test", "examples": {"expected": 2000, "evaluated": 100}},
+        "verdict": "overstated",
+        "causes": [],
+        "tried": [],
+        "unexplained_points": -10.0,
+        "possible": [],
+        "finding": None,
+        "moved": {},
+    }
+    explanations.show(explanation)
+    whole = {**explanation["seen"], "examples": {"expected": 2000, "evaluated": 2000}}
+    explanations.show(explanation | {"seen": whole})
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("a/b")]
+    assert lines == [
+        "a/b  accuracy: claimed 90.00 on test, measured 80.00 on test: "
+        "overstated on these 100 of 2,000 examples; a part judges no claim",
+        "a/b  accuracy: claimed 90.00 on test, measured 80.00 on test: overstated",
+    ]
