@@ -347,7 +347,7 @@ def _read_eval_result(data: dict, is_verified: bool, is_proposal: bool) -> Claim
     fraction, unit = None, "none"
     try:
         number, error, is_percent = read_value(value, metric)
-        if metric and not bound:
+        if metric and not bound and not is_proposal:
             fraction, unit = as_fraction(metric, number, is_percent)
     except ValueError as reason:
         return Rejected(str(reason), data)
