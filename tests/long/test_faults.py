@@ -19,7 +19,7 @@ import pytest
 import explain
 import fake_hub
 from bench import CARD, Bench, failures
-from harness import checkpoint, rows
+from harness import checkpoint, explanations, rows
 from harness.rows import add_row
 from namespaces import NAMESPACE, need_namespaces
 from project import ROOT
@@ -171,8 +171,9 @@ def test_signal_to_the_process_group_of_explain(zoo, tmp_path):
     (tmp_path / "test.jsonl").write_text(lines)
     script, env = ROOT / "reproducibility" / "explain.py", os.environ | INJECT
     places = {name: tmp_path / name for name in ("e.json", "predictions", "figures")}
-    arguments = [sys.executable, script, zoo / "text", "--data", tmp_path, "--device", "cpu"]
-    arguments += ["--faithful", "standard,split=test"]
+    model = shutil.copytree(zoo / "text", tmp_path / "model")
+    (model / "README.md").write_text(CARD.format("test"))  # without a missed claim nothing is explained
+    arguments = [sys.executable, script, model, "--data", tmp_path, "--device", "cpu"]
     for flag, path in zip(("--output", "--predictions", "--figures"), places.values(), strict=True):
         arguments += [flag, path]
 
@@ -225,8 +226,8 @@ def add(path: Path, writer: int) -> None:
 
 
 def explained(path: Path, writer: int) -> None:
-    slowly(explain)
-    explain.explain_model = lambda text, args, load: {"model": text, "error": "not the matter here"}
+    slowly(explanations)
+    explain.explain_model = lambda text, args, load: [{"model": text, "error": "not the matter here"}]
     sys.argv = ["explain.py", *(f"w{writer}/m{n}" for n in range(EACH)), "--output", str(path)]
     sys.argv += ["--predictions", str(path.parent)]
     sys.exit(explain.main())
