@@ -311,10 +311,10 @@ class Hub:
         code, text = response.status_code, error_text(response)
         if code == 401 and has_token(response) and (not is_listing or TOKEN_TROUBLE.search(text)):
             return f"HF_TOKEN is refused: {NEW_TOKEN}"
-        if code == 400:
+        if code == 400 and is_listing:
             return "check --filter, --task, --author; or the journal is too old"
         if not is_listing:
-            return "check --endpoint"
+            return "check the id and --endpoint"
         advice = "it gives no list of models: choose another --endpoint, or name models with --ids"
         return advice if has_token(response) else f"{advice}, or set HF_TOKEN if it wants one"
 

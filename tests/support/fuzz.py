@@ -11,6 +11,7 @@ import gzip
 import itertools
 import json
 import math
+import resource
 import sys
 import tempfile
 from contextlib import suppress
@@ -164,7 +165,9 @@ def main() -> None:
     dictionary.write_text(
         "".join(f'"{word}"\n' for word in DICTIONARY.encode("ascii", "ignore").decode().split())
     )
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # the peak of a large parent
     flags = [
+        f"-rss_limit_mb={2048 + inherited}",
         f"-runs={args.runs}",
         f"-seed={args.seed}",
         "-max_len=4096",
