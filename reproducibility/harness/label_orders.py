@@ -41,11 +41,14 @@ def fit_order(predicted, true, declared: Sequence[int]) -> list[int]:
 
 
 def fit_supported_order(predicted, true, declared: Sequence[int]) -> list[int] | None:
-    """Fit an order to the answers; None unless each half supports the order fitted to the other half."""
+    """Fit an order to the answers; None unless each half supports the order fitted to the other half.
+
+    The halves are drawn: data may be sorted so that every second example is of the same classes.
+    """
     import numpy as np
 
-    is_even = np.arange(len(predicted)) % 2 == 0
-    for is_judging in (is_even, ~is_even):
+    is_first_half = np.random.default_rng(0).permutation(len(predicted)) % 2 == 0
+    for is_judging in (is_first_half, ~is_first_half):
         order = fit_order(predicted[~is_judging], true[~is_judging], declared)
         if not is_supported(predicted[is_judging], true[is_judging], declared, order):
             return None

@@ -26,6 +26,12 @@ def test_permutation_is_found(order, share):
     assert fit_supported_order(predicted, true, DECLARED) == order
 
 
+def test_order_is_found_in_data_that_alternate_between_classes():
+    """Halves by position would each hold other classes."""
+    true = np.tile(DECLARED, 100)
+    assert fit_supported_order(np.argsort(SHIFTED)[true], true, DECLARED) == SHIFTED
+
+
 def test_right_order_stays():
     predicted, true = draw_answers(1, 0.9)
     assert fit_order(predicted, true, DECLARED) == DECLARED
