@@ -122,3 +122,12 @@ def test_heads_that_learned_nothing_are_described_where_it_is_plain():
         "untrained head: 3 of 6 outputs get no answer"
     )
     assert label_orders.describe_head(np.zeros(50, int), np.zeros(50, int), DECLARED, labels) is None  # right
+
+
+@pytest.mark.parametrize(("share", "has_collapsed"), [(0.9, True), (0.89, False)])
+def test_head_has_collapsed_if_an_output_takes_nine_of_ten_answers(share, has_collapsed):
+    true = np.repeat([0, 1, 2, 3], 50)
+    predicted = np.zeros(200, int)
+    predicted[: round(200 * (1 - share))] = np.arange(round(200 * (1 - share))) % 3 + 1
+    finding = label_orders.describe_head(predicted, true, [0, 1, 2, 3], ["cat", "dog", "cow", "hen"])
+    assert finding == ("collapsed: 90% of the answers are 'cat'" if has_collapsed else None)

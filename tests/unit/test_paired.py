@@ -158,3 +158,12 @@ def test_one_loss_that_is_only_just_significant_is_not_among_many():
     assert 0.025 < barely.p_difference < 0.05
     assert judge_differences([barely]) == ["worse"]
     assert judge_differences([barely, barely]) == ["undecided", "undecided"]
+
+
+def test_interval_of_draws_lies_around_the_difference_although_draws_are_biased():
+    """mAP of a draw is too high: rare categories drop out. The mean offset is taken off."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 2000)
+    difference = compare_draws(0.50, 0.53, np.full(2000, 0.5), 0.53 + 0.04 + noise, 5000, 0.01)
+    low, high = difference.interval
+    assert (low + high) / 2 == pytest.approx(0.03, abs=0.001)
+    assert high - low == pytest.approx(2 * 1.645 * 0.01, rel=0.05)
