@@ -33,6 +33,8 @@ EXIT_CODES = {"equivalent": 0, "better": 0, "not worse": 0, "undecided": 4, "wor
 def find_file(text: str, folder: Path) -> Path:
     """Find the file of predictions that an argument names: a path, or MODEL[@REVISION]. Raises UserError."""
     if text.endswith(".parquet"):
+        if not Path(text).is_file():
+            raise UserError(f"there is no file {text}; name predictions that a task script wrote, or a model")
         return Path(text)
     model, revision = parse_model_argument(text)
     files = []

@@ -181,7 +181,7 @@ def test_detectors_are_compared(shared, measure, run_script, monkeypatch, tmp_pa
     ("arguments", "reason"),
     [
         (["org/a", "org/b"], "0 files in"),
-        (["a.parquet", "b.parquet"], "a.parquet"),
+        (["a.parquet", "b.parquet"], "there is no file a.parquet"),
         (["org/a", "org/b", "--margin", "0"], "--margin must be a number of points"),
     ],
 )
