@@ -173,7 +173,12 @@ def read_lm_eval(value: dict) -> Imported:
         shots = (value.get("n-shot") or {}).get(task, config.get("num_fewshot"))
         date = datetime.datetime.fromtimestamp(value["date"], datetime.UTC) if "date" in value else None
         for name, metrics in by_filter(scores, benchmark, imported.skipped).items():
-            protocol = f"lm-eval {task}, {shots}-shot" + (f", {name}" if name != "none" else "")
+            parts = [f"lm-eval {task}"]
+            if shots is not None:
+                parts.append(f"{shots}-shot")
+            if name != "none":
+                parts.append(name)
+            protocol = ", ".join(parts)
             row = make_row(
                 benchmark, model, split, "lm-evaluation-harness", protocol, "lm-evaluation-harness"
             )

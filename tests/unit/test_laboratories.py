@@ -164,6 +164,13 @@ def test_a_run_of_lm_eval_is_one_row_per_task_and_filter(tmp_path):
     assert imported.skipped == {"unknown metric word_perplexity": 1, "unknown data set Rowan/hellaswag": 1}
 
 
+def test_a_run_of_lm_eval_that_states_no_shots_has_none_in_its_protocol(tmp_path):
+    value = json.loads(json.dumps(LM_EVAL))
+    del value["n-shot"], value["configs"]["emotion_zero"]["num_fewshot"]
+    plain, strict = read(tmp_path / "results_2026.json", value).rows
+    assert (plain["protocol"], strict["protocol"]) == ("lm-eval emotion_zero", "lm-eval emotion_zero, strict")
+
+
 @pytest.mark.parametrize(
     ("config", "model", "revision"),
     [
